@@ -1,0 +1,44 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test bench sweep lint types docs lock clean
+demo: $(STAMP)
+	$(BIN)/lms-bridge demo
+
+test: $(STAMP) lint types
+	$(BIN)/python -m pytest -n 2 -m "not bench and not sweep"
+
+bench: $(STAMP)
+	$(BIN)/python -m pytest -m bench -s -p no:xdist tests/bench
+
+sweep: $(STAMP)
+	$(BIN)/python -m pytest -m sweep -s
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/python -m pytest tests/unit/docs
+
+# Debian and Ubuntu ship Python without venv; as root the missing package is installed, otherwise pip says what to install.
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lms-bridge needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv --clear $(VENV); } || { echo "Install venv first: sudo apt-get install python3-venv"; exit 2; }
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Needs `uv` (pip install uv). Writes hashes, no addresses.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras -q pyproject.toml build-requirements.in -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""LMS Bridge: canonical records, ports, store and synchronisation."""

@@ -1,0 +1,1 @@
+"""What an LMS and a feed must offer."""

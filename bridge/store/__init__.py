@@ -1,0 +1,1 @@
+"""The state the bridge keeps: tables, migrations and queries."""

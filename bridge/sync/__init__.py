@@ -1,0 +1,1 @@
+"""Diff, plan, limits, apply, journal, undo and lease: no LMS by name."""

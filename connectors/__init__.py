@@ -1,0 +1,1 @@
+"""Connectors: what talks to learning systems, HR feeds and their stand-ins."""

@@ -1,0 +1,1 @@
+"""One use case a module, the same from the command line, the daemon and the worker."""

@@ -1,0 +1,1 @@
+"""Pure functions from feed rows and titles to canonical records."""

@@ -1,0 +1,1 @@
+"""Legacy job titles: normalise, levels, candidates, confidence, review, decisions."""
