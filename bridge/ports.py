@@ -1,1 +1,330 @@
-"""What an LMS and a feed must offer."""
+"""What an LMS must offer, and the errors, grouped by what to do next.
+
+An LMS speaks in *items*: a kind, a key and fields, in the form that LMS keeps them. `LmsPort.translate` turns the
+canonical model into the items that one LMS should hold, so that everything after it (diff, plan, limits, journal,
+undo) compares like with like and knows no LMS by name.
+
+The port is asynchronous: `submit` hands changes over and returns a receipt, `settle` tells what became of them,
+as far as it is known. Moodle answers while it is being asked; Totara's file import answers hours later, or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from bridge.model import Desired, Result
+
+# --- Errors, by what to do next -------------------------------------------------------------------------------------
+
+
+class BridgeError(Exception):
+    """A foreseeable fault. Its text is for a person: what happened, where, and what to do next."""
+
+
+class RetryLater(BridgeError):
+    """The other side is busy or away; nothing was done. Try again, after `retry_after` seconds where it said so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(BridgeError):
+    """The request may or may not have been carried out (time-out, reset, cut answer): look before sending it again."""
+
+
+class SkipItem(BridgeError):
+    """This one item was refused, for a reason of its own; the others can go on."""
+
+
+class StopRun(BridgeError):
+    """Going on would do harm or is pointless now (the token expired, the site is closed). Rerun when mended."""
+
+
+class FixConfiguration(BridgeError):
+    """Nothing can work until somebody changes a setting, here or in the LMS."""
+
+
+class SafetyLimit(BridgeError):
+    """A safety limit refused the work before anything was sent."""
+
+
+# --- Items and changes ----------------------------------------------------------------------------------------------
+
+Value = str | int | float | bool | None | tuple["Value", ...]
+"""What a field may hold: JSON's scalars, and tuples of them."""
+
+Fields = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object as the LMS should hold it, in the LMS's own form, ready to be compared raw."""
+
+    kind: str
+    key: str
+    fields: Fields
+    parent: str | None = None
+    """Key of the same kind under which it hangs, in a kind that is a tree; None at the top."""
+    group: str = ""
+    """What the change is shown under in a plan, for example a framework's or a template's name."""
+    needs: tuple[tuple[str, str], ...] = ()
+    """(kind, key) of other objects that must exist before this one can be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One object as the LMS holds it now."""
+
+    kind: str
+    key: str
+    fields: Fields
+    lms_id: str
+    parent: str | None = None
+    retired: bool = False
+    """True where it is already in the state that a removal would bring it to."""
+    order: int = 0
+    """Where it stands among its siblings."""
+    detail: Mapping[str, Value] = field(default_factory=dict)
+    """What the connector needs again to write it (ids of the other end of a link, say). Never compared."""
+
+
+class Action(StrEnum):
+    """What a change does."""
+
+    ADOPT = "adopt"
+    CREATE = "create"
+    UPDATE = "update"
+    MOVE = "move"
+    REMOVE = "remove"
+    REVIVE = "revive"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing to do to one object.
+
+    `before` is what the LMS holds now (None for a create), `after` what it will hold (None for a removal);
+    `fields` names those that differ. `previous` is the sibling it follows once done (None: the first), `ordered`
+    says whether the place among the siblings matters.
+    """
+
+    kind: str
+    key: str
+    action: Action
+    before: Fields | None
+    after: Fields | None
+    fields: tuple[str, ...] = ()
+    lms_id: str | None = None
+    parent: str | None = None
+    old_parent: str | None = None
+    previous: str | None = None
+    ordered: bool = False
+    group: str = ""
+    needs: tuple[tuple[str, str], ...] = ()
+    drift: bool = False
+    """True where it puts back what somebody changed in the LMS."""
+    detail: Mapping[str, Value] = field(default_factory=dict)
+    """The `detail` of the object found, and for an undo what else is to be put back."""
+    erase: bool = False
+    """For a removal: take the object away altogether instead of retiring it. Only rules and undo ask for it."""
+
+
+class Status(StrEnum):
+    """What became of a submitted change."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    PENDING = "pending"
+    NOT_SENT = "not_sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one change. `why` is a sentence for a person wherever it was not simply applied."""
+
+    kind: str
+    key: str
+    action: Action
+    status: Status
+    lms_id: str | None = None
+    why: str = ""
+    detail: Mapping[str, Value] = field(default_factory=dict)
+    """What an undo needs to know (links that a retirement cut, say)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that changes were handed over. `token` finds them again after a restart, where that is possible."""
+
+    token: str
+    changes: tuple[Change, ...]
+
+
+# --- What an LMS says of itself -------------------------------------------------------------------------------------
+
+
+class Removal(StrEnum):
+    """What a removal does to an object of a kind, unless a rule says otherwise."""
+
+    RETIRE = "retire"
+    HIDE = "hide"
+    UNLINK = "unlink"
+    SUSPEND = "suspend"
+    CLOSE = "close"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class KindSpec:
+    """How an LMS holds one kind of object. The order of the specs is the order of work; removals go in reverse."""
+
+    kind: str
+    singular: str
+    plural: str
+    removal: Removal
+    tree: bool = False
+    ordered: bool = False
+    readable: bool = True
+    relation: bool = False
+    """True for a link between two objects, which has no fields a person would edit by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check`: what was looked at, whether it holds, and what stops working or what to do if not."""
+
+    subject: str
+    ok: bool
+    says: str
+    remedy: str = ""
+    blocking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the LMS is and can do with the account in use."""
+
+    product: str
+    release: str
+    site_name: str
+    account: str
+    kinds: tuple[KindSpec, ...]
+    settle_within: float = 0.0
+    """Seconds after which a pending change counts as never answered; 0 where the LMS answers at once."""
+    server_limit: float = 60.0
+    """Seconds the server may go on working on a request nobody waits for any more."""
+    findings: tuple[Finding, ...] = ()
+
+    def spec(self, kind: str) -> KindSpec:
+        """Return the spec of a kind; KeyError where the LMS has none."""
+        for spec in self.kinds:
+            if spec.kind == kind:
+                return spec
+        raise KeyError(kind)
+
+
+class Severity(StrEnum):
+    """How much a remark on a plan matters."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    WAITS = "waits"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something a reviewer should know: a text brought to the form the LMS keeps, a thing that waits for a hand."""
+
+    severity: Severity
+    kind: str
+    key: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What one LMS should hold, kind by kind, and what could not be said in it."""
+
+    items: tuple[Item, ...]
+    remarks: tuple[Remark, ...] = ()
+    complete: frozenset[str] = frozenset()
+    """Kinds of which the items are all there should be: only in these may something missing be removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullScope:
+    """What to bring back. `since` is epoch seconds (None: everything); `kinds` are result names, empty for all."""
+
+    since: float | None = None
+    kinds: frozenset[str] = frozenset()
+    activities_of: tuple[str, ...] = ()
+    """Courses whose activities' completion is wanted too."""
+    page_rows: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a pull. `cursor` resumes after this page; `whole` names the result kinds that this pull, once through,
+    has read completely, so that what was not in it is gone from the LMS."""
+
+    results: Sequence[Result]
+    cursor: str
+    last: bool = False
+    whole: frozenset[str] = frozenset()
+    remarks: tuple[Remark, ...] = ()
+
+
+@runtime_checkable
+class LmsPort(Protocol):
+    """What every LMS connector offers. All methods may raise the errors above and nothing else foreseeable."""
+
+    def probe(self) -> Capabilities:
+        """Ask the LMS what it is and what the account may do. Writes nothing."""
+
+    def translate(self, desired: Desired) -> Translation:
+        """Turn the canonical model into this LMS's items, texts in the form it keeps them.
+
+        Pure but for facts learnt by `probe` (limits, scales). Raises FixConfiguration where nothing sensible
+        can come out.
+        """
+
+    def read(self, kind: str) -> Iterator[Found]:
+        """Yield every object of a kind that carries a key, as it is now, in bulk."""
+
+    def submit(self, changes: Sequence[Change]) -> Receipt:
+        """Hand changes over, of one kind or several. May return before anything is sent; `settle` then drives it."""
+
+    def settle(self, receipt: Receipt) -> Iterator[Outcome]:
+        """Yield what became of each change of the receipt, as it becomes known; one outcome a change.
+
+        A change that is still open is yielded as pending. Raises StopRun only after yielding what is known;
+        a change not yielded counts as unknown.
+        """
+
+    def pull(self, scope: PullScope, cursor: str | None = None) -> Iterator[Page]:
+        """Yield results page by page, from after `cursor` where one is given."""
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+def outcome_of(
+    change: Change, status: Status, why: str = "", lms_id: str | None = None, detail: Fields | None = None
+) -> Outcome:
+    """Return the outcome of a change, keyed as the change is."""
+    return Outcome(change.kind, change.key, change.action, status, lms_id or change.lms_id, why, detail or {})
+
+
+def one_item_each(items: Iterable[Item]) -> dict[tuple[str, str], Item]:
+    """Return items by (kind, key). Raises ValueError where a key comes twice: a translation must not do that."""
+    found: dict[tuple[str, str], Item] = {}
+    for item in items:
+        if (item.kind, item.key) in found:
+            raise ValueError(f"two items of kind {item.kind} share the key {item.key!r}")
+        found[item.kind, item.key] = item
+    return found

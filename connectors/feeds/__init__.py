@@ -1,0 +1,1 @@
+"""HRIS feeds: folders and SFTP drops, read, staged and compared."""

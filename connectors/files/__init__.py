@@ -1,0 +1,1 @@
+"""Any LMS that takes only CSV uploads."""

@@ -1,0 +1,1 @@
+"""Rows out of CSV files and workbooks, each with the place it came from."""

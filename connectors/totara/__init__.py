@@ -1,0 +1,1 @@
+"""Totara, through HR Import and GraphQL."""
