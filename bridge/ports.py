@@ -122,7 +122,10 @@ class Change:
     parent: str | None = None
     old_parent: str | None = None
     previous: str | None = None
+    old_previous: str | None = None
     ordered: bool = False
+    place: int = 0
+    """Its index among the desired siblings."""
     group: str = ""
     needs: tuple[tuple[str, str], ...] = ()
     drift: bool = False
@@ -192,6 +195,9 @@ class KindSpec:
     readable: bool = True
     relation: bool = False
     """True for a link between two objects, which has no fields a person would edit by themselves."""
+    cleared_by: str = ""
+    """A tree kind: whenever a child of K is made, moved or removed there, the LMS drops this kind's object with key K,
+    so that it has to be set again, after everything else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who needs which competency: the union of requirements that hold for a position, an organisation, a family, a level."""
+"""Who needs which competency: the union of what holds for a position, an organisation, a family, a level."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class RequirementIndex:
     ) -> dict[str, Requirement]:
         """Return what holds for somebody in a position and in organisations, by competency key.
 
-        The union holds; where several requirements name a competency the highest level wins, with the earliest due
-        date and the shortest renewal among those of that level.
+        The union holds. Where several requirements name a competency one of them wins: the highest level, among
+        equals the one due soonest, then the one renewed most often.
         """
         targets: list[tuple[Target, str]] = [(Target.EVERYONE, "")] if everyone else []
         for organisation in organisations:

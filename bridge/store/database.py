@@ -1,0 +1,141 @@
+"""Opening the store: SQLite for one machine, PostgreSQL for several, brought to the newest schema on the way."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from bridge.ports import FixConfiguration
+
+BUSY_SECONDS = 30
+"""How long a command waits for another one that is writing to the same SQLite file."""
+
+
+class Store:
+    """The memory. `begin` gives a transaction to write in, `read` one to read in; both end with its block."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Open (and where needed create or upgrade) the store at a SQLAlchemy URL.
+
+        Raises FixConfiguration where it cannot be opened or is newer than this program.
+        """
+        try:
+            parsed = make_url(url)
+        except Exception as error:
+            raise FixConfiguration(
+                f"The store's address is not one: {type(error).__name__}. "
+                "Set LMS_BRIDGE_STORE to something like sqlite:///state.sqlite."
+            ) from error
+        shown = parsed.render_as_string(hide_password=True)
+        try:
+            if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+                _private_file(Path(str(parsed.database)))
+            engine = create_engine(parsed)
+            if engine.dialect.name == "sqlite":
+                _tune_sqlite(engine)
+            _upgrade(engine)
+        except ModuleNotFoundError as error:
+            raise FixConfiguration(
+                f"The store {shown} needs the Python package {error.name}. Install lms-bridge[postgres]."
+            ) from error
+        except (DBAPIError, OSError) as error:
+            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            raise FixConfiguration(
+                f"The store {shown} cannot be opened: {reason}. "
+                "Check LMS_BRIDGE_STORE and that this account may write there."
+            ) from error
+        return cls(engine)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction to write in, committed at the end of the block and rolled back if it raises."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads: it waits for nobody."""
+        with self.engine.connect().execution_options(bridge_reads_only=True) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+def _private_file(path: Path) -> None:
+    """Make the file before SQLite does, readable by its owner alone: it names people."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
+
+def _tune_sqlite(engine: Engine) -> None:
+    """Write-ahead log, real transactions (the driver's own begin too late), and patience with a busy file."""
+
+    @event.listens_for(engine, "connect")
+    def connected(raw: sqlite3.Connection, _record: Any) -> None:
+        raw.isolation_level = None
+        raw.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("PRAGMA synchronous = FULL")
+        raw.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        # A writer takes the lock at once: taking it half-way through a transaction fails instead of waiting.
+        reads_only = connection.get_execution_options().get("bridge_reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def alembic_config() -> Config:
+    """Return the configuration of the shipped migrations."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _upgrade(engine: Engine) -> None:
+    """Bring the schema to the newest revision; does nothing but one look where it is there already."""
+    config = alembic_config()
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head()
+    with engine.connect().execution_options(bridge_reads_only=True) as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current == head:
+        return
+    known = {revision.revision for revision in script.walk_revisions()}
+    if current is not None and current not in known:
+        raise FixConfiguration(
+            f"The store was written by a newer lms-bridge (schema {current}; this one knows {head}). "
+            "Install the newer version again, or restore the store from before."
+        )
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # Two programs started at once must not both create the tables.
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4210733)")
+        if MigrationContext.configure(connection).get_current_revision() == head:
+            return
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def is_lost(error: OperationalError) -> bool:
+    """Tell whether an error means that the store went away (a dropped connection), rather than a bad statement."""
+    return bool(error.connection_invalidated)

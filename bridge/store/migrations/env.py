@@ -1,0 +1,14 @@
+"""Runs the migrations on the connection that the store hands over."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+import bridge.store.tables  # noqa: F401  importing them is what fills the metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    render_as_batch=True,
+    transactional_ddl=True,
+)
+context.run_migrations()
