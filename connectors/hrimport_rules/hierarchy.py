@@ -92,9 +92,7 @@ class HierarchyImport:
                     row.outcome, row.rule = "refuse", stop.reason
         else:
             self.journal.add("info", f"{self.element}sync", "syncfinished")
-        self.result.rows.extend(
-            RowOutcome(row.line, row.idnumber, row.outcome, row.rule) for row in self.rows
-        )
+        self.result.rows.extend(RowOutcome(row.line, row.idnumber, row.outcome, row.rule) for row in self.rows)
         self.result.rows.sort(key=lambda row: row.line)
         self.result.log = self.journal.rows
         return self.result
@@ -159,9 +157,7 @@ class HierarchyImport:
         for line, raw in table.rows():
             fields = [value.strip(TRIM) for value in raw]
             if any("<" in value for value in fields):
-                fields = [
-                    value if place == described else clean_text(value) for place, value in enumerate(fields)
-                ]
+                fields = [value if place == described else clean_text(value) for place, value in enumerate(fields)]
 
             def value_of(name: str, fields: list[str] = fields) -> str | None:
                 """A plain column's value: absent from the file it is empty, not imported it is None."""
@@ -177,9 +173,7 @@ class HierarchyImport:
             row.parent = value_of("parentidnumber")
             type_name = value_of("typeidnumber")
             row.type = ("" if erase else None) if type_name == "0" else type_name
-            row.deleted = (
-                "deleted" in at and clean_int(fields[at["deleted"]] if at["deleted"] >= 0 else "") == 1
-            )
+            row.deleted = "deleted" in at and clean_int(fields[at["deleted"]] if at["deleted"] >= 0 else "") == 1
             text = fields[at["timemodified"]] if at.get("timemodified", -1) >= 0 else ""
             stamp = self.now if text in {"", "0"} else times.stored(text)
             if self.element == "comp":
@@ -196,9 +190,7 @@ class HierarchyImport:
             if idnumber is None:
                 refused = refused or "idnumber is empty"
             if stamp is None:
-                refused = (
-                    refused or f"timemodified {text!r} is neither a unix time nor a date in the site's format"
-                )
+                refused = refused or f"timemodified {text!r} is neither a unix time nor a date in the site's format"
             row.timemodified = stamp or 0
             if self.keep_values:
                 row.values = self._values(fields, at, custom, erase)
@@ -242,9 +234,7 @@ class HierarchyImport:
             short = name.removeprefix("customfield_")
             if type_name == "":
                 if any(short in definition for definition in self.hierarchy.types.values()):
-                    self.journal.add(
-                        "error", "customfieldprocessing", "customfieldsnotype", idnumber=row.idnumber
-                    )
+                    self.journal.add("error", "customfieldprocessing", "customfieldsnotype", idnumber=row.idnumber)
                     row.warning = "customfieldsnotype"
             elif own is None or short not in own:
                 self.journal.add(
@@ -287,9 +277,7 @@ class HierarchyImport:
             raise Aborted(reason)
         presumed = self.element in self.state.presumed
         frameworks = {row.framework for row in self.rows if row.framework is not None}
-        self._stop_on(
-            "frameworkxnotexist", [] if presumed else sorted(frameworks - self.hierarchy.frameworks.keys())
-        )
+        self._stop_on("frameworkxnotexist", [] if presumed else sorted(frameworks - self.hierarchy.frameworks.keys()))
         seen: set[str] = set()
         twice: dict[str, None] = {}
         for row in self.rows:
@@ -303,15 +291,11 @@ class HierarchyImport:
         if self.options.sourceallrecords:
             self._stop_on("parentxnotexistinfile", missing)
         elif not presumed:
-            self._stop_on(
-                "parentxnotexist", [name for name in missing if name not in self.hierarchy.by_idnumber]
-            )
+            self._stop_on("parentxnotexist", [name for name in missing if name not in self.hierarchy.by_idnumber])
         types = dict.fromkeys(row.type for row in self.rows if row.type)
-        self._stop_on(
-            "typexnotexist", [] if presumed else [name for name in types if name not in self.hierarchy.types]
-        )
+        self._stop_on("typexnotexist", [] if presumed else [name for name in types if name not in self.hierarchy.types])
         self._check_circles()
-        if self.element == "comp" and not self.settings.competency_assignment:
+        if self.element == "comp" and not self.settings.competency_assignment and not presumed:
             unset = [
                 row.idnumber
                 for row in self.rows
@@ -367,17 +351,16 @@ class HierarchyImport:
 
     def _sync(self, row: _Row, above: set[str]) -> None:
         if not self.options.allow_create and not self.options.allow_update:
-            self._leave(
-                row, "allow_create" if row.idnumber not in self.hierarchy.by_idnumber else "allow_update"
-            )
+            self._leave(row, "allow_create" if row.idnumber not in self.hierarchy.by_idnumber else "allow_update")
             return
         item = self.hierarchy.by_idnumber.get(row.idnumber)
         framework = row.framework
+        if framework is None and item is None and self.element in self.state.presumed:
+            # It is an update of something we cannot see.
+            framework = ""
         if framework is None:
             if item is None:
-                self.journal.add(
-                    "error", "syncitem", "existingitemxframeworkidnotfound", idnumber=row.idnumber
-                )
+                self.journal.add("error", "syncitem", "existingitemxframeworkidnotfound", idnumber=row.idnumber)
                 row.outcome, row.rule = "refuse", "existingitemxframeworkidnotfound"
                 reason = "existingitemxframeworkidnotfound"
                 raise Aborted(reason, row.idnumber)
@@ -467,11 +450,7 @@ class HierarchyImport:
         flagged: dict[str, list[_Row]] = {}
         if self.options.sourceallrecords:
             kept = {row.idnumber for row in self.rows}
-            doomed = [
-                item
-                for item in self.hierarchy.items.values()
-                if item.totarasync and item.idnumber not in kept
-            ]
+            doomed = [item for item in self.hierarchy.items.values() if item.totarasync and item.idnumber not in kept]
         else:
             for row in self.rows:
                 if row.deleted:

@@ -66,9 +66,7 @@ def _hold(
             state.presumed.add(element)
     elif element == "user":
         # Accounts once taken are not judged by their sign-in plugin again: it is installed there.
-        users = UserImport(
-            state, replace(lenient, auth_plugins=None), now=0, keep_values=keep_values, keep_info=False
-        )
+        users = UserImport(state, replace(lenient, auth_plugins=None), now=0, keep_values=keep_values, keep_info=False)
         users.run(source)
         if settings.auth_plugins is not None:
             settings = replace(settings, auth_plugins=settings.auth_plugins | users.auth_seen)

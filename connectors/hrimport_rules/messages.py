@@ -82,12 +82,10 @@ TEXTS: dict[str, str] = {
     "optionxnotexist": "Option '{value}' does not exist for {field} field. Please check user {idnumber}",
     "fieldrequired": "{field} is a required field and must have a value. Please check user {idnumber}",
     "fieldduplicated": (
-        "The value '{value}' for {field} is a duplicate of existing data and must be unique. "
-        "Skipped user {idnumber}"
+        "The value '{value}' for {field} is a duplicate of existing data and must be unique. Skipped user {idnumber}"
     ),
     "fieldmustbeunique": (
-        "The value '{value}' for {field} is duplicated in the uploaded data and must be unique. "
-        "Skipped user {idnumber}"
+        "The value '{value}' for {field} is duplicated in the uploaded data and must be unique. Skipped user {idnumber}"
     ),
     "tenantmemberxnotexist": "Tenant '{value}' does not exist. Skipped user {idnumber}",
     "tenantmemberandparticipantpresent": (
@@ -101,8 +99,7 @@ TEXTS: dict[str, str] = {
     "cannotdeleteuseradmin": "Local administrator accounts can not be deleted: {idnumber}",
     "cannotdeleteuserguest": "Guest user account can not be deleted: {idnumber}",
     "previouslylinkedmismatch": (
-        "This import would link to the first job assignment, but an earlier import linked by job assignment "
-        "id number"
+        "This import would link to the first job assignment, but an earlier import linked by job assignment id number"
     ),
     "missingrequiredfieldjobassignment": (
         "Some records are missing their idnumber and/or useridnumber. These records were skipped."
@@ -115,12 +112,8 @@ TEXTS: dict[str, str] = {
     "posxnotexistjobassignment": "Position '{value}' does not exist. {skipped}",
     "orgxnotexistjobassignment": "Organisation '{value}' does not exist. {skipped}",
     "selfassignedmanagerjobassignment": "User '{useridnumber}' cannot be their own manager. {skipped}",
-    "managerxnotexistjobassignment": (
-        "User '{value}' does not exist and was set to be assigned as manager. {skipped}"
-    ),
-    "selfassignedtempmanagerjobassignment": (
-        "User '{useridnumber}' cannot be their own temporary manager. {skipped}"
-    ),
+    "managerxnotexistjobassignment": ("User '{value}' does not exist and was set to be assigned as manager. {skipped}"),
+    "selfassignedtempmanagerjobassignment": ("User '{useridnumber}' cannot be their own temporary manager. {skipped}"),
     "tempmanagerxnotexistjobassignment": (
         "User '{value}' does not exist and was set to be assigned as temporary manager. {skipped}"
     ),
@@ -158,8 +151,7 @@ TEXTS: dict[str, str] = {
         "management structure."
     ),
     "willcreateduplicatejobidnumber": (
-        "User '{useridnumber}' has another job assignment with the same idnumber as what is being updated. "
-        "{skipped}"
+        "User '{useridnumber}' has another job assignment with the same idnumber as what is being updated. {skipped}"
     ),
     "multiplejobsdisablednocreate": (
         "Tried to create a job assignment but multiple job assignments site setting is disabled and a job "

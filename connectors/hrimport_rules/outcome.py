@@ -49,7 +49,7 @@ class Journal:
         self.rows.append(LogRow(self.element, logtype, action, code, info))
 
 
-class Aborted(Exception):  # noqa: N818 - the word the site uses for it
+class Aborted(Exception):
     """The import of one element stops here; what it already changed stays changed."""
 
     def __init__(self, reason: str, detail: str = "") -> None:

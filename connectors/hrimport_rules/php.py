@@ -36,11 +36,11 @@ class Record(NamedTuple):
     text: str | None
 
 
-def open_text(source: bytes | io.BufferedIOBase, encoding: str) -> io.TextIOWrapper:
+def open_text(source: bytes | io.BufferedReader, encoding: str) -> io.TextIOWrapper:
     """Text lines as PHP sees them: only LF ends a line, undecodable bytes vanish, a UTF-8 BOM is dropped."""
     codec = "utf-8-sig" if encoding.upper().replace("_", "-") in {"UTF-8", "UTF8"} else encoding
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
-    return io.TextIOWrapper(stream, encoding=codec, errors="ignore", newline="\n")  # type: ignore[type-var]
+    return io.TextIOWrapper(stream, encoding=codec, errors="ignore", newline="\n")
 
 
 def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[Record]:

@@ -105,9 +105,7 @@ def columns_of(element: str, settings: HrImportSettings) -> dict[str, int | None
         }
     if settings.element(element).updateidnumbers:
         columns = {
-            name: limit
-            for name, limit in columns.items()
-            if not name.endswith(("jaidnumber", LEGACY_MANAGER_JOB))
+            name: limit for name, limit in columns.items() if not name.endswith(("jaidnumber", LEGACY_MANAGER_JOB))
         }
     return columns
 
@@ -153,9 +151,7 @@ def selection(element: str, settings: HrImportSettings, headings: list[str]) -> 
     if {"manageridnumber", "managerjaidnumber"} & known.keys() <= required:
         required |= {"managerjaidnumber"} & known.keys()
     switched_off = {name for name, on in options.switched.items() if not on}
-    required |= {
-        name for name, on in options.switched.items() if on and (name in known or "customfield_" in name)
-    }
+    required |= {name for name, on in options.switched.items() if on and (name in known or "customfield_" in name)}
     required -= switched_off
     chosen = (required | present) - switched_off
     if options.sourceallrecords and options.switched.get("deleted") is not True:
@@ -192,13 +188,15 @@ class CsvTable:
         self.options = settings.element(self.element)
         self._journal = journal
         self._result = result
-        self._stream = open_text(
-            source if isinstance(source, bytes) else source.open("rb"), self.options.encoding
-        )
+        self._stream = open_text(source if isinstance(source, bytes) else source.open("rb"), self.options.encoding)
         self._records = csv_records(self._stream, self.options.delimiter)
-        self.headings = self._read_headings()
-        self.selection = selection(self.element, settings, self.headings)
-        self._check_headings()
+        try:
+            self.headings = self._read_headings()
+            self.selection = selection(self.element, settings, self.headings)
+            self._check_headings()
+        except Aborted:
+            self.close()
+            raise
         # Where each column is; of two equal headings the last one counts.
         self.index = {_column_of(heading, self.options): at for at, heading in enumerate(self.headings)}
         self._id_at = self.index.get("idnumber", -1)
@@ -258,9 +256,7 @@ class CsvTable:
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """The line and fields of every row with as many fields as headings; the others are logged and gone."""
         expected = len(self.headings)
-        number = 0
-        for record in self._records:
-            number += 1
+        for number, record in enumerate(self._records, start=1):
             fields = record.fields
             if fields is None or len(fields) != expected:
                 found = 0 if fields is None else len(fields)

@@ -35,9 +35,7 @@ def import_element(
         ValueError: no such element.
     """
     if element in HIERARCHIES:
-        hierarchy = HierarchyImport(
-            element, state, settings, now=now, keep_values=keep_values, keep_info=keep_info
-        )
+        hierarchy = HierarchyImport(element, state, settings, now=now, keep_values=keep_values, keep_info=keep_info)
         return hierarchy.run(source)
     if element == "user":
         users = UserImport(state, settings, now=now, keep_values=keep_values, keep_info=keep_info)

@@ -15,22 +15,24 @@ HIERARCHIES = ("comp", "org", "pos")
 
 # ISO 3166-1 alpha-2, upper case: the only country values the site takes.
 COUNTRIES = frozenset(
-    (
-        "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV "
-        "BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES "
-        "ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE "
-        "IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY "
-        "MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU "
-        "NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM "
-        "SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE "
-        "VG VI VN VU WF WS YE YT ZA ZM ZW"
-    ).split()
+    _code
+    for _line in (
+        "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV",
+        "BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES",
+        "ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE",
+        "IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY",
+        "MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU",
+        "NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM",
+        "SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE",
+        "VG VI VN VU WF WS YE YT ZA ZM ZW",
+    )
+    for _code in _line.split()
 )
 
 # The authentication plugins a stock site has installed.
 AUTH_PLUGINS = frozenset(
-    "manual nologin email ldap db approved connect gauth mnet oauth2 saml2 shibboleth webservice cas none "
-    "ssosaml pam imap pop3 nntp radius fc".split()
+    {"manual", "nologin", "email", "ldap", "db", "approved", "connect", "gauth", "mnet", "oauth2", "saml2"}
+    | {"shibboleth", "webservice", "cas", "none", "ssosaml", "pam", "imap", "pop3", "nntp", "radius", "fc"}
 )
 
 
@@ -76,10 +78,7 @@ class ElementSettings:
 
 def _default_elements() -> dict[str, ElementSettings]:
     # The site's own default for users is to keep them; the others may be deleted.
-    return {
-        name: ElementSettings(allow_delete=0) if name == "user" else ElementSettings()
-        for name in ELEMENT_NAMES
-    }
+    return {name: ElementSettings(allow_delete=0) if name == "user" else ElementSettings() for name in ELEMENT_NAMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +211,7 @@ def _is_element_key(key: str) -> bool:
     )
 
 
-def _element_from(
-    current: ElementSettings, options: Mapping[str, Any], element: str, where: str
-) -> ElementSettings:
+def _element_from(current: ElementSettings, options: Mapping[str, Any], element: str, where: str) -> ElementSettings:
     changes: dict[str, Any] = {}
     switched = dict(current.switched)
     mapping = dict(current.mapping)

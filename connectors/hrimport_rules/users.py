@@ -115,9 +115,7 @@ class UserImport:
                 row.outcome, row.rule = "refuse", stop.reason
         else:
             self.journal.add("info", "usersync", "syncfinished")
-        self.result.rows.extend(
-            RowOutcome(row.line, row.idnumber, row.outcome, row.rule) for row in self.rows
-        )
+        self.result.rows.extend(RowOutcome(row.line, row.idnumber, row.outcome, row.rule) for row in self.rows)
         self.result.rows.sort(key=lambda row: row.line)
         self.result.log = self.journal.rows
         return self.result
@@ -144,14 +142,13 @@ class UserImport:
         first_at, last_at = at.get("firstname", -1), at.get("lastname", -1)
         country_at, auth_at, lang_at = at.get("country", -1), at.get("auth", -1), at.get("lang", -1)
         raw_places = {at[name] for name in _RAW_COLUMNS if name in at}
+        languages = self.settings.languages
         plugins = self.settings.auth_plugins or AUTH_PLUGINS
         refused: str | None = None
         for line, raw in table.rows():
             fields = [value.strip(TRIM) for value in raw]
             if any("<" in value for value in fields):
-                fields = [
-                    value if place in raw_places else clean_text(value) for place, value in enumerate(fields)
-                ]
+                fields = [value if place in raw_places else clean_text(value) for place, value in enumerate(fields)]
             exceeded = lengths.too_long(fields)
             if exceeded:
                 if self.settings.modern:
@@ -163,9 +160,7 @@ class UserImport:
             text = fields[time_at]
             stamp = 0 if text in {"", "0"} else times.stored(text)
             if stamp is None:
-                refused = (
-                    refused or f"timemodified {text!r} is neither a unix time nor a date in the site's format"
-                )
+                refused = refused or f"timemodified {text!r} is neither a unix time nor a date in the site's format"
             row = _Row(line, fields[id_at], fields[name_at])
             row.timemodified = stamp or 0
             row.warning = "lengthlimitexceeded" if exceeded else ""
@@ -187,9 +182,8 @@ class UserImport:
                         self._doubt("auth", row, fields[auth_at])
                 if country_at >= 0 and fields[country_at] and fields[country_at] not in COUNTRIES:
                     self._doubt("country", row, fields[country_at])
-                if lang_at >= 0 and fields[lang_at] and self.settings.languages is not None:
-                    if fields[lang_at] not in self.settings.languages:
-                        self._doubt("lang", row, fields[lang_at])
+                if languages is not None and lang_at >= 0 and fields[lang_at] and fields[lang_at] not in languages:
+                    self._doubt("lang", row, fields[lang_at])
                 if checked:
                     self._look_at_custom(row, fields, checked, times)
                 if self.settings.tenants is not None:
@@ -200,9 +194,7 @@ class UserImport:
             lengths.row_done()
         lengths.flush()
         if refused is not None:
-            self.journal.add(
-                "error", "unknown", "couldnotimportallrecords", detail="Error writing to database"
-            )
+            self.journal.add("error", "unknown", "couldnotimportallrecords", detail="Error writing to database")
             reason = "couldnotimportallrecords"
             raise Aborted(reason, refused)
 
@@ -260,9 +252,7 @@ class UserImport:
                 values[name] = fields[place]
         for name, place in custom:
             value: Any = fields[place]
-            definition = self.settings.user_custom_fields.get(
-                name.removeprefix("customfield_"), CustomField()
-            )
+            definition = self.settings.user_custom_fields.get(name.removeprefix("customfield_"), CustomField())
             if value == "":
                 if erase:
                     values[name] = ""
@@ -405,16 +395,14 @@ class UserImport:
             self.journal.add("warn", "checksanity", "fieldrequired", idnumber=row.idnumber, field=name)
         for row, pair in self._doubtful.get("option", ()):
             name, _, value = pair.partition("\0")
-            self.journal.add(
-                "warn", "checksanity", "optionxnotexist", idnumber=row.idnumber, field=name, value=value
-            )
+            self.journal.add("warn", "checksanity", "optionxnotexist", idnumber=row.idnumber, field=name, value=value)
             row.warning = row.warning or "optionxnotexist"
         for name, entries in self._unique.items():
             taken: dict[str, set[str]] = {}
             for user in self.state.users.values():
-                value = (user.fields or {}).get(name)
-                if value not in {None, ""}:
-                    taken.setdefault(str(value), set()).add(user.idnumber)
+                held = (user.fields or {}).get(name)
+                if held not in {None, ""}:
+                    taken.setdefault(str(held), set()).add(user.idnumber)
             free: dict[str, list[_Row]] = {}
             for row, value in entries:
                 if taken.get(value, set()) - {row.idnumber}:

@@ -1,0 +1,143 @@
+"""Preflight over a folder predicts what the recorded imports did, from the files that last went in."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from bridge.ports import FixConfiguration
+from connectors.totara.hrimport import preflight_directory
+from connectors.totara.hrimport.rules import advice
+from tests.contract.totara.hrimport_record import SAMPLES, Case, cases
+
+FROM_SAMPLES = [case for case in cases() if case.from_samples]
+HOLDS = SAMPLES["pos"].parent
+
+
+def _folder(tmp_path: Path, case: Case) -> tuple[Path, Path]:
+    folder = tmp_path / "ready"
+    folder.mkdir()
+    (folder / f"{case.element}.csv").write_bytes(case.content)
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({case.element: case.settings}), encoding="utf-8")
+    return folder, settings
+
+
+@pytest.mark.parametrize("case", FROM_SAMPLES, ids=lambda case: f"{case.order}-{case.element}")
+def test_preflight_predicts_the_recorded_import(case: Case, tmp_path: Path) -> None:
+    """Aborts, deletions, and which rows are created, updated or passed over."""
+    folder, settings = _folder(tmp_path, case)
+    report = preflight_directory(folder, HOLDS, settings, now=1795286400)
+    result = report.elements[case.element]
+    assert result.aborts is not case.finished
+    codes = [code for _, _, code, _ in case.log]
+    counts = result.counts()
+    if case.finished and case.log_complete:
+        assert counts.get("create", 0) == sum(code.startswith("created") for code in codes)
+        assert counts.get("update", 0) == sum(code.startswith("updated") for code in codes)
+        assert len(result.removed) == sum(code.startswith(("deleted", "suspended")) for code in codes)
+    if case.order == 38:
+        assert len(result.removed) == 30
+    if case.order == 62:
+        assert counts == {"update": 30, "skip": 570}
+    assert bool(report.blocking()) is (result.aborts or bool(result.removed))
+
+
+def test_the_json_streamed_is_the_json_built(tmp_path: Path) -> None:
+    """Writing row by row gives the same object as building it."""
+    case = next(case for case in FROM_SAMPLES if case.order == 38)
+    folder, settings = _folder(tmp_path, case)
+    report = preflight_directory(folder, HOLDS, settings, now=1795286400)
+    stream = io.StringIO()
+    report.write_json(stream)
+    assert json.loads(stream.getvalue()) == report.as_json()
+    assert set(report.as_json()["elements"]["pos"]["rows"][0]) == {"line", "idnumber", "outcome", "rule"}
+
+
+def test_a_swallowed_row_is_named_with_its_own_line(tmp_path: Path) -> None:
+    """The row behind a trailing backslash is refused by line and key, not silently absent."""
+    case = next(case for case in cases() if case.order == 31)
+    folder, settings = _folder(tmp_path, case)
+    result = preflight_directory(folder, HOLDS, settings).elements["pos"]
+    assert [(row.line, row.idnumber, row.outcome, row.rule) for row in result.rows] == [
+        (2, "N-30", "refuse", "fieldcountmismatch"),
+        (3, "N-30b", "refuse", "swallowed"),
+    ]
+
+
+def test_without_what_the_site_holds_nothing_is_refused_for_a_reference(tmp_path: Path) -> None:
+    """With no --holds, references are presumed to be met, and the report says so."""
+    case = next(case for case in cases() if case.order == 9)
+    folder, _ = _folder(tmp_path, case)
+    report = preflight_directory(folder)
+    assert not report.aborts
+    assert report.elements["pos"].counts() == {"create": 2}
+    assert any("pos" in assumption for assumption in report.assumptions)
+
+
+def test_a_store_folder_stands_for_what_went_in_by_its_youngest_files(tmp_path: Path) -> None:
+    """``<time>.<element>.csv`` files are taken, the youngest of each element."""
+    store = tmp_path / "store"
+    store.mkdir()
+    header = b"idnumber,fullname,frameworkidnumber,parentidnumber,timemodified\n"
+    (store / "100.org.csv").write_bytes(header + b"OLD,Old,F,,5\n")
+    (store / "200.org.csv").write_bytes(header + b"NEW,New,F,,5\n")
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    (ready / "org.csv").write_bytes(header + b"CHILD,Child,F,OLD,6\n")
+    report = preflight_directory(ready, store)
+    assert report.elements["org"].reason == "parentxnotexist"
+    assert "OLD" in report.blocking()[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("{", "neither JSON nor TOML"),
+        ('{"pos": {"sourceallrecord": 1}}', "sourceallrecord"),
+        ('{"pos": {"allow_delete": "perhaps"}}', "allow_delete"),
+        ("[1]", "named settings"),
+    ],
+)
+def test_wrong_settings_are_told_in_a_sentence(tmp_path: Path, settings: str, says: str) -> None:
+    """A settings file that cannot be used is refused with the spot and the remedy."""
+    case = FROM_SAMPLES[0]
+    folder, path = _folder(tmp_path, case)
+    path.write_text(settings, encoding="utf-8")
+    with pytest.raises(FixConfiguration, match=says):
+        preflight_directory(folder, HOLDS, path)
+
+
+def test_an_empty_folder_is_a_configuration_fault(tmp_path: Path) -> None:
+    """No file to check, or no folder at all, is said plainly."""
+    with pytest.raises(FixConfiguration, match=r"org\.csv"):
+        preflight_directory(tmp_path)
+    with pytest.raises(FixConfiguration, match="cannot be read"):
+        preflight_directory(tmp_path / "nowhere")
+
+
+def test_settings_may_be_flat_nested_or_named_as_the_site_names_its_plugins(tmp_path: Path) -> None:
+    """All three spellings of an option mean the same."""
+    case = next(case for case in FROM_SAMPLES if case.order == 36)
+    folder, path = _folder(tmp_path, case)
+    for spelling in (
+        {"sourceallrecords": "1", "allow_delete": 1},
+        {"elements": {"pos": {"sourceallrecords": True}}},
+        {"totara_sync_element_pos": {"sourceallrecords": 1}, "totara_sync_source_pos_csv": {"delimiter": ","}},
+    ):
+        path.write_text(json.dumps(spelling), encoding="utf-8")
+        assert preflight_directory(folder, HOLDS, path).removed() == {"pos": ["POS-A-F00-20"]}
+
+
+def test_every_rule_that_refuses_has_advice() -> None:
+    """A refused row never comes without a sentence on what to do."""
+    refusing = {
+        code
+        for case in cases()
+        for logtype, _, code, _ in case.log
+        if logtype == "error" and code not in {"sanitycheckfailed"}
+    }
+    assert [code for code in sorted(refusing) if not advice(code)] == []
