@@ -8,6 +8,7 @@ promises that an idnumber is unique inside its framework.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -345,3 +346,15 @@ class Certification:
 Result = CourseCompletion | ActivityCompletion | Attainment | PlanStatus | BadgeAward | Certification
 """What a pull brings back. `person` is the person's key; it is empty where the LMS account carries none, and `lms_user`
 tells who it is."""
+
+RESULT_KINDS: Mapping[str, type[Result]] = {
+    "completions": CourseCompletion,
+    "activities": ActivityCompletion,
+    "attainments": Attainment,
+    "plans": PlanStatus,
+    "badges": BadgeAward,
+    "certifications": Certification,
+}
+"""The names of the kinds of result, in commands, scopes and exports."""
+
+RESULT_KIND_OF: Mapping[type[Result], str] = {record: name for name, record in RESULT_KINDS.items()}

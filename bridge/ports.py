@@ -264,7 +264,7 @@ class Translation:
 
 @dataclass(frozen=True, slots=True)
 class PullScope:
-    """What to bring back. `since` is epoch seconds (None: everything); `kinds` are result names, empty for all."""
+    """What to bring back. `since` is epoch seconds (None: everything); `kinds` are of `RESULT_KINDS`, empty for all."""
 
     since: float | None = None
     kinds: frozenset[str] = frozenset()
@@ -275,8 +275,8 @@ class PullScope:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a pull. `cursor` resumes after this page; `whole` names the result kinds that this pull, once through,
-    has read completely, so that what was not in it is gone from the LMS."""
+    """Part of a pull. `cursor` resumes after this page; `whole` names (as in `RESULT_KINDS`) the kinds that this
+    pull, once through, has read completely, so that what was not in it is gone from the LMS."""
 
     results: Sequence[Result]
     cursor: str

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from bridge.model import RETIRED, Desired, Result, RollUp, competency_key
+from bridge.model import RESULT_KIND_OF, RETIRED, Desired, Result, RollUp, competency_key
 from bridge.ports import (
     Action,
     Capabilities,
@@ -194,7 +194,7 @@ class MemoryLms:
 
     def pull(self, scope: PullScope, cursor: str | None = None) -> Iterator[Page]:
         """Yield the results on the shelf, in pages; the cursor counts rows."""
-        names = frozenset(type(result).__name__ for result in self.shelf.results)
+        names = frozenset(RESULT_KIND_OF[type(result)] for result in self.shelf.results)
         start = int(cursor) if cursor else 0
         rows = self.shelf.results
         while True:
