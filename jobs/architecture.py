@@ -1,17 +1,21 @@
-"""Reading the files of a job architecture from a folder."""
+"""Reading the files of a job architecture from a folder: CSV, workbooks, and frameworks that Moodle exported."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from bridge.faults import Fault
 from bridge.model import Architecture
 from bridge.rows import Row, same_header
-from connectors.tables import Table, TableOptions, UnreadableTable, open_table
+from connectors.moodle.framework_csv_reader import is_framework_csv, read_framework_csv
+from connectors.tables import WORKBOOKS, Table, TableOptions, UnreadableTable, open_table, sheet_names
 from mappings.architecture import FILES, FileSpec, build_architecture
+from mappings.architecture.cells import Findings
+from mappings.architecture.scales import read_scales
 
 SUFFIXES = (".csv", ".xlsx", ".xlsm")
 """Suffixes of files that are looked at."""
@@ -47,6 +51,7 @@ def read_architecture(folder: Path) -> ArchitectureReading:
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "~$")) and path.is_file():
                 tables.offer(path)
+        tables.read_frameworks()
         if not tables.files and not tables.faults:
             message = "The folder holds none of the files of a job architecture."
             remedy = f"Put at least one of these there, as .csv or .xlsx: {', '.join(spec.name for spec in FILES)}."
@@ -70,6 +75,8 @@ class _Tables:
         self._named: dict[str, str] = {}
         self.rows: dict[str, Iterable[Row]] = {}
         self.faults: list[Fault] = []
+        self._frameworks: list[Path] = []
+        self._unread_sheets: list[Fault] = []
         self.unreadable: set[str] = set()
         self.files: list[str] = []
         self.ignored: list[str] = []
@@ -77,10 +84,41 @@ class _Tables:
     def offer(self, path: Path) -> None:
         """Take a file for what its name, or else its header, says it is."""
         spec = _SPECS.get(same_header(path.stem))
+        workbook = path.suffix.lower() in WORKBOOKS
         if spec is not None:
             self._take(spec, path, path.name, None)
+        elif workbook and same_header(path.stem) == WORKBOOK:
+            self._take_sheets(path)
+        elif not workbook and is_framework_csv(path):
+            self._frameworks.append(path)
         else:
             self.ignored.append(path.name)
+
+    def read_frameworks(self) -> None:
+        """Read the framework files that Moodle exported, once it is known which scales the other files have."""
+        if not self._frameworks:
+            return
+        with_competencies = "competencies" in self.rows
+        scale_rows = list(self._guarded(self.rows.get("competency_scales", ())))
+        scales = list(read_scales(scale_rows, Findings()).values())
+        if scale_rows:
+            self.rows["competency_scales"] = scale_rows
+        for path in self._frameworks:
+            self.files.append(path.name)
+            try:
+                found = read_framework_csv(path, scales)
+            except UnreadableTable as error:
+                self.faults.append(error.fault)
+                continue
+            self.faults.extend(found.faults)
+            known = {scale.key for scale in scales}
+            scales.extend(scale for scale in found.scales if scale.key not in known)
+            for name, rows in found.rows.items():
+                self.rows[name] = chain(self.rows.get(name, ()), rows)
+        if not with_competencies:
+            # The files speak for all competencies there are, so also for what relates them and rolls them up.
+            for name in ("related_competencies", "roll_up_rules"):
+                self.rows.setdefault(name, ())
 
     def remarks(self) -> Iterator[Fault]:
         """Return what is doubtful about the tables: columns nobody asked for, and what their reader noticed."""
@@ -90,6 +128,25 @@ class _Tables:
                 remedy = "If it should be read, give it one of the headers that the documentation lists."
                 yield Fault(table.source.file, None, header, header, "header-unknown", message, remedy)
             yield from table.remarks
+        yield from self._unread_sheets
+
+    def _take_sheets(self, path: Path) -> None:
+        """Take each sheet of the one workbook for the file of the same name."""
+        try:
+            sheets = sheet_names(path, path.name)
+        except UnreadableTable as error:
+            self.files.append(path.name)
+            self.faults.append(error.fault)
+            return
+        for sheet in sheets:
+            spec = _SPECS.get(same_header(sheet))
+            name = f"{path.name} ({sheet})"
+            if spec is not None:
+                self._take(spec, path, name, sheet)
+                continue
+            message = "No file of the architecture has this sheet's name, so nothing reads it."
+            remedy = f"If it should be read, rename it to one of: {', '.join(spec.name for spec in FILES)}."
+            self._unread_sheets.append(Fault(name, None, "", sheet, "sheet-unknown", message, remedy))
 
     def _take(self, spec: FileSpec, path: Path, name: str, sheet: str | None) -> None:
         """Open a table as the file it stands for."""
@@ -108,6 +165,13 @@ class _Tables:
             return
         self._tables.append(table)
         self.faults.extend(table.faults)
-        self.rows[spec.name] = () if table.faults else table.rows
+        self.rows[spec.name] = () if table.faults else self._guarded(table.rows)
         if table.faults:
             self.unreadable.add(spec.name)
+
+    def _guarded(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Go through rows; a file that turns out to be damaged on the way ends there, with a fault."""
+        try:
+            yield from rows
+        except UnreadableTable as error:
+            self.faults.append(error.fault)

@@ -9,6 +9,7 @@ from bridge.faults import Fault
 from bridge.rows import Column
 from connectors.tables.delimited import open_delimited
 from connectors.tables.table import Table, TableOptions, UnreadableTable
+from connectors.tables.workbook import open_workbook
 
 WORKBOOKS = frozenset({".xlsx", ".xlsm"})
 """Suffixes of files that are read as workbooks; everything else is delimited text."""
@@ -22,8 +23,9 @@ def open_table(path: Path, columns: Sequence[Column] = (), options: TableOptions
     """
     options = options or TableOptions()
     file = options.name or path.name
+    opener = open_workbook if path.suffix.lower() in WORKBOOKS else open_delimited
     try:
-        return open_delimited(path, file, columns, options)
+        return opener(path, file, columns, options)
     except FileNotFoundError:
         raise UnreadableTable(
             Fault(file, None, "", str(path), "file-missing", "There is no such file.", "Check the name and the folder.")
