@@ -1,0 +1,172 @@
+"""What taking files from a drop has in common, wherever the drop is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from bridge.ports import RetryLater, SkipItem
+from bridge.sync.clock import Clock
+from connectors.feeds.inbox import Partial, prepare_inbox
+from connectors.feeds.manifests import LARGEST, read_manifest
+from connectors.feeds.names import judge_name, shown, with_tag
+from connectors.feeds.readiness import WHY_SUFFIX, Entry, Watch, older, sort_out, utc
+from connectors.feeds.settings import FeedSettings
+from connectors.feeds.source import Arrival, Manifest, ReceivedFile, Seen, Survey, never_seen
+
+
+class Opener(Protocol):
+    """Turns a delivered file into a readable one: decrypts it and checks who signed it."""
+
+    def open(self, delivered: Path, name: str, local_name: str) -> Opened:
+        """Return the readable file, in the same folder; `delivered` is gone afterwards, also on a fault."""
+
+    def close(self) -> None:
+        """Give back what was held open."""
+
+
+class Opened(Protocol):
+    """A file that was opened."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    @property
+    def sha256(self) -> str:
+        """Its SHA-256."""
+
+    @property
+    def signed_by(self) -> str | None:
+        """Fingerprint of the signer's primary key."""
+
+
+class Drop(ABC):
+    """A drop: survey it, take files from it. Where it is, and how bytes come from there, its heirs know."""
+
+    def __init__(self, settings: FeedSettings, clock: Clock, opener: Opener | None) -> None:
+        self._common = settings
+        self._clock = clock
+        self._opener = opener
+        self._watch = Watch()
+
+    def survey(self) -> Survey:
+        """Look once (twice, an interval apart, where files must be seen to be stable) and sort what lies there."""
+        survey, wait = sort_out(self._entries(), self._common, self._watch, self._clock.now())
+        if wait > 0 and self._common.readiness.wait:
+            self._clock.sleep(wait)
+            survey, _ = sort_out(self._entries(), self._common, self._watch, self._clock.now())
+        return survey
+
+    def arrivals(self) -> list[Arrival]:
+        """Return what is ready, in the order in which to take it."""
+        return list(self.survey().ready)
+
+    def take(self, arrival: Arrival, inbox: Path, seen: Seen = never_seen) -> ReceivedFile:
+        """Bring a file into the inbox, whole and checked against its manifest and signature, or raise."""
+        verdict = judge_name(arrival.name)
+        if verdict.refused:
+            raise SkipItem(f"{shown(arrival.name)} is not taken. {verdict.why}")
+        prepare_inbox(inbox)
+        manifest = self._manifest(arrival)
+        notes = [arrival.note] if arrival.note else []
+        partial = Partial(inbox, arrival.name)
+        try:
+            sha256 = self._receive(arrival, partial, notes.append)
+        finally:
+            partial.close()
+        if manifest is not None:
+            _compare(arrival, manifest, partial, sha256)
+        path, signed_by = partial.settle(verdict.local, sha256), None
+        if self._opener is not None:
+            opened = self._opener.open(path, arrival.name, path.name)
+            path, sha256, signed_by = opened.path, opened.sha256, opened.signed_by
+        return ReceivedFile(
+            path=path,
+            name=arrival.name,
+            sha256=sha256,
+            size=path.stat().st_size,
+            modified=arrival.modified,
+            manifest=manifest,
+            arrival=arrival,
+            repeated=seen(sha256),
+            signed_by=signed_by,
+            notes=tuple(notes),
+        )
+
+    def close(self) -> None:
+        """Give back connections."""
+        if self._opener is not None:
+            self._opener.close()
+
+    @abstractmethod
+    def _entries(self) -> list[Entry]:
+        """List the drop's folder."""
+
+    @abstractmethod
+    def _receive(self, arrival: Arrival, partial: Partial, note: Callable[[str], None]) -> str:
+        """Bring the bytes of a file into `partial` and return their SHA-256. Its size is that of `arrival` then."""
+
+    @abstractmethod
+    def _read_companion(self, name: str, largest: int) -> tuple[bytes, datetime]:
+        """Return the content and the time of change of a small file; SkipItem where it is larger."""
+
+    def _manifest(self, arrival: Arrival) -> Manifest | None:
+        if arrival.manifest_name is None:
+            return None
+        content, modified = self._read_companion(arrival.manifest_name, LARGEST)
+        manifest = read_manifest(arrival.manifest_name, content, arrival.name)
+        if manifest.sha256 is None and manifest.size is None and older(modified, arrival.modified):
+            raise RetryLater(
+                f"The manifest of {shown(arrival.name)} is older than the file and carries no checksum, so it may "
+                "belong to an earlier file. It is tried again at the next run; the sender should put a sha256 into "
+                "the manifest, or the manifest there last."
+            )
+        return manifest
+
+    def _why_note(self, what: ReceivedFile | Arrival, why: str) -> tuple[str, str]:
+        """Return name and text of the note that tells why a file was left."""
+        when = utc(self._clock.now()).strftime("%Y-%m-%d %H:%M:%S UTC")
+        text = (
+            f"{when}\n{shown(what.name)} was not taken over.\n\n{why}\n\n"
+            "The file was left here as it is. Once it is put right, or replaced by a corrected one, "
+            "the next run takes it and this note goes.\n"
+        )
+        return what.name + WHY_SUFFIX, text
+
+    def _archive_name(self, name: str, taken: set[str]) -> str:
+        """Return a name that is free in the archive: the file's own, else with the time, else with a number too."""
+        if name not in taken:
+            return name
+        stamp = utc(self._clock.now()).strftime("%Y%m%dT%H%M%SZ")
+        candidate, number = with_tag(name, stamp), 2
+        while candidate in taken:
+            candidate, number = with_tag(name, f"{stamp}-{number}"), number + 1
+        return candidate
+
+
+def changed_meanwhile(name: str) -> RetryLater:
+    """Return the error for a file that changed between being looked at and being read."""
+    return RetryLater(
+        f"{shown(name)} changed while it was being fetched, so it is probably still being written. "
+        "Nothing was taken over; the next run looks again."
+    )
+
+
+def _compare(arrival: Arrival, manifest: Manifest, partial: Partial, sha256: str) -> None:
+    """Hold what was received against its manifest; remove it from the inbox where they differ."""
+    if manifest.size is not None and manifest.size != partial.size:
+        partial.discard()
+        raise RetryLater(
+            f"{shown(arrival.name)} has {partial.size:,} bytes and its manifest says {manifest.size:,}: it may still "
+            "be on its way. The next run looks again; if it stays so, ask the sender to deliver it anew."
+        )
+    if manifest.sha256 is not None and manifest.sha256 != sha256:
+        partial.discard()
+        raise SkipItem(
+            f"{shown(arrival.name)} is not what its manifest says: its SHA-256 is {sha256}, the manifest gives "
+            f"{manifest.sha256}. It was damaged or changed on its way; ask the sender to deliver both anew."
+        )
