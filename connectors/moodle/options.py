@@ -1,0 +1,59 @@
+"""What a Moodle connection can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from connectors.http import Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class MoodleOptions:
+    """Where a Moodle is, who we are there, and how to treat it."""
+
+    url: str
+    """The site's address as in a browser, with its folder where it has one; without /webservice/..."""
+    token: SecretStr
+    connections: int = 4
+    batch_size: int = 50
+    """Writes in one request. More gains nothing (contracts/moodle-4.5/FACTS.md, Batching) and risks more at once."""
+    read_batch_size: int = 100
+    max_input_vars: int = 1000
+    """PHP's limit on the server; form variables beyond it are dropped without a word."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    verify: bool | str = True
+    """Whether the certificate is checked, or the file of the authority that signed it."""
+    server_limit: float = 60.0
+    """Seconds the server may go on working on a request that nobody waits for (PHP's max_execution_time)."""
+    attempts: int = 5
+    retired_idnumber: str = "RETIRED"
+    retired_name: str = "Retired"
+    descriptor_in_description: bool = True
+    """Write level descriptors into the description of their competency, as Moodle has no place of its own for them."""
+    delete_unused_competencies: bool = False
+    """Delete a removed competency instead of retiring it, where nobody was rated, nothing uses it and all its
+    children are ours."""
+    delete_unused_templates: bool = False
+    """Delete a removed template instead of hiding it, where no plan was made from it."""
+    template_name: str = "{title}"
+    """Name of a position's learning-plan template; {title} and {key} are filled in."""
+    completion_report: str = ""
+    """Name or id of the custom report with course completions; empty: look for one that fits."""
+    competency_report: str = ""
+    """Name or id of the custom report with competency ratings; empty: look for one that fits."""
+    overlap_days: float = 7.0
+    """Completions surface late and backdated, so that a window starts this much before the last pull."""
+    scale_probe: int = 5
+    """How many scale ids in a row may be unknown before the search for a scale ends."""
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the REST server."""
+        return self.url.rstrip("/") + "/webservice/rest/server.php"
+
+    @property
+    def calls_per_request(self) -> int:
+        """How many calls a batch can hold so that no form variable is dropped; three variables a call, some spare."""
+        return max(1, (self.max_input_vars * 9 // 10 - 5) // 3)
