@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -75,9 +75,9 @@ def _records(path: Path, file: str, faults: list[Fault]) -> tuple[tuple[str, ...
         headers, encoding, delimiter = table.headers, table.encoding, table.delimiter
         text = path.read_text(encoding)
         if '\\"' in text:
-            records = list(_php_records(text, delimiter))
-            if all(len(record.cells) == len(headers) for record in records):
-                return headers, records[1:]
+            tidy = _php_records(text, delimiter)
+            if tidy is not None and all(len(record.cells) == len(headers) for record in tidy):
+                return headers, tidy[1:]
         records = []
         for row in table.rows:
             if row.faults:
@@ -88,8 +88,12 @@ def _records(path: Path, file: str, faults: list[Fault]) -> tuple[tuple[str, ...
     return headers, records
 
 
-def _php_records(text: str, delimiter: str) -> Iterator[_Record]:
-    """Go through records quoted as PHP quotes: after a backslash, a quote belongs to the text and stands alone."""
+def _php_records(text: str, delimiter: str) -> list[_Record] | None:
+    """Return records quoted as PHP quotes: after a backslash, a quote belongs to the text and stands alone.
+
+    None where something stands between a closing quote and the next delimiter: then it was quoted otherwise.
+    """
+    records: list[_Record] = []
     cell = re.compile(
         rf'"((?:[^"\\]|\\.|"")*)"([^{re.escape(delimiter)}\r\n]*)|([^{re.escape(delimiter)}\r\n]*)', re.DOTALL
     )
@@ -98,10 +102,10 @@ def _php_records(text: str, delimiter: str) -> Iterator[_Record]:
     text = text.removeprefix("\ufeff")
     while at < len(text):
         found = cell.match(text, at)
-        if found is None:
-            return
+        if found is None or found[2]:
+            return None
         quoted = found[1]
-        cells.append(found[3] if quoted is None else re.sub(r'\\.|""', _undoubled, quoted, flags=re.DOTALL) + found[2])
+        cells.append(found[3] if quoted is None else re.sub(r'\\.|""', _undoubled, quoted, flags=re.DOTALL))
         line += found[0].count("\n")
         at = found.end()
         if text[at : at + 1] == delimiter:
@@ -110,12 +114,13 @@ def _php_records(text: str, delimiter: str) -> Iterator[_Record]:
                 continue
             cells.append("")
         if any(cells):
-            yield _Record(start, cells)
+            records.append(_Record(start, cells))
         at += 2 if text[at : at + 2] == "\r\n" else 1
         line += 1
         start, cells = line, []
     if cells:
-        yield _Record(start, cells)
+        records.append(_Record(start, cells))
+    return records
 
 
 def _undoubled(found: re.Match[str]) -> str:

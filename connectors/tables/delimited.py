@@ -124,10 +124,11 @@ def _read_header(
         line = next(lines, None)
     if len(lines.record) > 100:
         lines.read_again_after_first_line()
-    best: tuple[tuple[int, int], str, list[str]] | None = None
+    best: tuple[tuple[int, bool, int], str, list[str]] | None = None
     for delimiter in declared or DELIMITERS:
         headers = next(csv.reader(iter(lines.record), delimiter=delimiter))
-        rank = (known_headers(headers, columns), len(headers))
+        # With the wrong delimiter, the quotes of a quoted header end up inside a header.
+        rank = (known_headers(headers, columns), '"' not in "".join(headers), len(headers))
         if best is None or rank > best[0]:
             best = (rank, delimiter, headers)
     if best is None:

@@ -63,13 +63,13 @@ def build_architecture(
     related = read_related(rows("related_competencies"), index, findings)
     course_links = read_course_links(rows("course_links"), index, findings)
     families, family_keys = read_families(rows("job_families"), findings)
-    positions, position_keys = read_positions(rows("positions"), family_keys, findings)
+    positions, position_keys, levels = read_positions(rows("positions"), family_keys, findings)
     organisations, organisation_keys = read_organisations(rows("organisations"), findings)
     of_positions = read_position_competencies(rows("position_competencies"), index, position_keys, findings)
     known = {
         Target.ORGANISATION: organisation_keys,
         Target.FAMILY: family_keys,
-        Target.LEVEL: frozenset(position.level for position in positions if position.level is not None),
+        Target.LEVEL: levels,
         Target.POSITION: position_keys,
     }
     of_others = read_requirements(rows("requirements"), index, known, findings)

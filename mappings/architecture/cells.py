@@ -116,14 +116,15 @@ def whole_number(
     return False, None
 
 
-def yes_or_no(row: Row, column: str, findings: Findings) -> bool:
-    """Return what a cell answers; an empty one says no."""
+def yes_or_no(row: Row, column: str, findings: Findings) -> bool | None:
+    """Return what a cell answers, an empty one no; None, with a fault, where it answers neither."""
     value = text(row, column).casefold()
     if value in YES:
         return True
-    if value not in NO:
-        findings.fault(row, column, "yes-or-no", "The cell says neither yes nor no.", "Write 1 for yes or 0 for no.")
-    return False
+    if value in NO:
+        return False
+    findings.fault(row, column, "yes-or-no", "The cell says neither yes nor no.", "Write 1 for yes or 0 for no.")
+    return None
 
 
 _OUTCOMES: Mapping[str, RuleOutcome] = {

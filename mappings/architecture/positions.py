@@ -44,18 +44,24 @@ def read_organisations(rows: Iterable[Row], findings: Findings) -> tuple[tuple[O
 
 def read_positions(
     rows: Iterable[Row], families: frozenset[str], findings: Findings
-) -> tuple[tuple[Position, ...], frozenset[str]]:
-    """Return the sound positions, and the keys of all that have a row. `families` are the keys they may name."""
+) -> tuple[tuple[Position, ...], frozenset[str], frozenset[str]]:
+    """Return the sound positions, the keys of all that have a row, and the levels that any of them names.
+
+    `families` are the keys of the families they may name.
+    """
+    levels: set[str] = set()
 
     def position(row: Row, idnumber: str, parent: str | None) -> Position | None:
         title = name(row, "title", "position", findings)
+        level = text(row, "level") or None
+        if level is not None:
+            levels.add(level)
         family = text(row, "family") or None
         if family is not None and family not in families:
             message = f"There is no job family “{family}”.{close_to(family, families)}"
             remedy = "Correct it, or add the family to job_families."
             findings.fault(row, "family", "family-unknown", message, remedy)
             return None
-        level = text(row, "level") or None
         if level is not None and len(level) > LONGEST_KEY:
             message = f"The level has {len(level)} characters; it is a short word or a number."
             findings.fault(row, "level", "key-too-long", message, "Shorten it.")
@@ -68,7 +74,8 @@ def read_positions(
             return None
         return None if title is None else Position(idnumber, title, family, level, track, parent)
 
-    return _tree(rows, "position", position, findings)
+    positions, keys = _tree(rows, "position", position, findings)
+    return positions, keys, frozenset(levels)
 
 
 def _tree(

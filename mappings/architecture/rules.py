@@ -106,7 +106,7 @@ def _counted_children(
         child = index.find(row, "child", findings)
         good, points = whole_number(row, "points", findings)
         required = yes_or_no(row, "required", findings)
-        if child is None or not good or points is None:
+        if child is None or not good or points is None or required is None:
             whole = False
         elif child in counted:
             message = f"“{child}” is counted twice."

@@ -38,7 +38,10 @@ def _scale(scale: str, rows: list[Row], findings: Findings) -> Scale:
         label = name(row, "label", "value", findings)
         proficient = yes_or_no(row, "proficient", findings)
         default = yes_or_no(row, "default", findings)
-        if not good or value is None or label is None or not labels.add(label, row, "label", findings):
+        if not good or value is None or label is None or proficient is None or default is None:
+            whole = False
+            continue
+        if not labels.add(label, row, "label", findings):
             whole = False
             continue
         if value in items:
