@@ -7,17 +7,16 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from bridge.ports import FixConfiguration
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 BUSY_SECONDS = 30
 """How long a command waits for another one that is writing to the same SQLite file."""
@@ -104,23 +103,40 @@ def _tune_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
 def alembic_config() -> Config:
     """Return the configuration of the shipped migrations."""
+    # Imported here because it is slow, and hardly ever needed: only where the schema has to change.
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     return config
+
+
+def known_revisions() -> list[str]:
+    """Return the schema revisions this program knows, oldest first; the names of the migrations begin with them."""
+    return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of the schema in a store, None where it is empty."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    return found
 
 
 def _upgrade(engine: Engine) -> None:
     """Bring the schema to the newest revision; does nothing but one look where it is there already."""
-    config = alembic_config()
-    script = ScriptDirectory.from_config(config)
-    head = script.get_current_head()
+    known = known_revisions()
+    head = known[-1]
     with engine.connect().execution_options(bridge_reads_only=True) as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+        current = _revision(connection)
     if current == head:
         return
-    known = {revision.revision for revision in script.walk_revisions()}
     if current is not None and current not in known:
         raise FixConfiguration(
             f"The store was written by a newer lms-bridge (schema {current}; this one knows {head}). "
@@ -130,8 +146,11 @@ def _upgrade(engine: Engine) -> None:
         if engine.dialect.name == "postgresql":
             # Two programs started at once must not both create the tables.
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4210733)")
-        if MigrationContext.configure(connection).get_current_revision() == head:
+        if _revision(connection) == head:
             return
+        from alembic import command
+
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
