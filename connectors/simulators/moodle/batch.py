@@ -54,8 +54,7 @@ def answer(call: Call, name: str, given: Any) -> Any:
     if not config.site_policy_agreed and name != "core_webservice_get_site_info":
         raise plain(
             "sitepolicynotagreed",
-            f'Site policy not agreed: <a href="{call.wwwroot}/user/policy.php">'
-            "Click here to open the site policy.</a>",
+            f'Site policy not agreed: <a href="{call.wwwroot}/user/policy.php">Click here to open the site policy.</a>',
         )
     arguments = params.validate(signature.parameters, given)
     handler = HANDLERS.get(name)

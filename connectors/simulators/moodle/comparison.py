@@ -41,10 +41,7 @@ def comparable(db: Database) -> dict[str, Any]:
                 t["description"],
                 t["visible"],
                 t["duedate"],
-                [
-                    _key(db, r["competencyid"])
-                    for r in _placed(db.template_competencies.find("template", t["id"]))
-                ],
+                [_key(db, r["competencyid"]) for r in _placed(db.template_competencies.find("template", t["id"]))],
             ]
             for t in db.templates
         ),
@@ -76,11 +73,7 @@ def comparable(db: Database) -> dict[str, Any]:
 
 
 def _without(row: Row) -> Row:
-    return {
-        key: value
-        for key, value in row.items()
-        if key not in _SKIP and key not in ("contextid", "capabilities")
-    }
+    return {key: value for key, value in row.items() if key not in _SKIP and key not in ("contextid", "capabilities")}
 
 
 def _placed(rows: list[Row]) -> list[Row]:

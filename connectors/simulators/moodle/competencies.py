@@ -65,9 +65,7 @@ def export(call: Call, row: Row) -> Row:
     """Return a competency as Moodle answers it."""
     answer = {field: row[field] for field in FIELDS}
     answer["shortname"] = call.string(row["shortname"])
-    answer["description"], answer["descriptionformat"] = call.text(
-        row["description"], row["descriptionformat"]
-    )
+    answer["description"], answer["descriptionformat"] = call.text(row["description"], row["descriptionformat"])
     return answer
 
 

@@ -35,8 +35,7 @@ def course_status(call: Call, args: Row) -> Row:
             "completed": bool(completion and completion["timecompleted"]),
             "aggregation": 1,
             "completions": [
-                _criterion(call, row, user["id"])
-                for row in sorted(criteria, key=lambda c: (c["type"], c["id"]))
+                _criterion(call, row, user["id"]) for row in sorted(criteria, key=lambda c: (c["type"], c["id"]))
             ],
         },
         "warnings": [],

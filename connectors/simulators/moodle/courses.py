@@ -231,13 +231,9 @@ def create_courses(call: Call, args: Row) -> list[Row]:
         if call.db.categories.get(given["categoryid"]) is None:
             raise invalid_parameter("Unknown category")
         if call.db.courses.find("shortname", collate(given["shortname"])):
-            raise plain(
-                "shortnametaken", f"Short name is already used for another course ({given['shortname']})"
-            )
+            raise plain("shortnametaken", f"Short name is already used for another course ({given['shortname']})")
         if given.get("idnumber") and call.db.courses.find("idnumber", collate(given["idnumber"])):
-            raise plain(
-                "courseidnumbertaken", f"ID number is already used for another course ({given['idnumber']})"
-            )
+            raise plain("courseidnumbertaken", f"ID number is already used for another course ({given['idnumber']})")
         call.think()
         now = call.now()
         row: Row = {
@@ -274,9 +270,7 @@ def update_courses(call: Call, args: Row) -> Row:
         try:
             row = enter(call, given["id"])
             call.require("moodle/course:update")
-            changes: dict[str, Any] = {
-                k: v for k, v in given.items() if k in row and v is not None and k != "id"
-            }
+            changes: dict[str, Any] = {k: v for k, v in given.items() if k in row and v is not None and k != "id"}
             for key, code in (("shortname", "shortnametaken"), ("idnumber", "courseidnumbertaken")):
                 twins = call.db.courses.find(key, collate(changes[key])) if changes.get(key) else []
                 if any(twin["id"] != row["id"] for twin in twins):
@@ -301,9 +295,7 @@ def enrol_users(call: Call, args: Row) -> None:
     planned = []
     for given in args["enrolments"]:
         if call.db.courses.get(given["courseid"]) is None or given["courseid"] == 1:
-            raise invalid_parameter(
-                f"Course with id {given['courseid']} does not exist or has no manual enrolment"
-            )
+            raise invalid_parameter(f"Course with id {given['courseid']} does not exist or has no manual enrolment")
         enter(call, given["courseid"])
         call.require("enrol/manual:enrol")
         if given["roleid"] not in ASSIGNABLE:
@@ -372,9 +364,7 @@ def unenrol_users(call: Call, args: Row) -> None:
     for given in args["enrolments"]:
         call.think()
         call.db.enrolments.delete_where("pair", (given["courseid"], given["userid"]))
-        call.db.role_assignments.delete_where(
-            "who", (course_context(call, given["courseid"]), given["userid"])
-        )
+        call.db.role_assignments.delete_where("who", (course_context(call, given["courseid"]), given["userid"]))
 
 
 @function("core_enrol_unenrol_user_enrolment")
@@ -501,8 +491,7 @@ def users_courses(call: Call, args: Row) -> list[Row]:
         return []
     courses = {e["courseid"] for e in call.db.enrolments.find("user", user["id"]) if e["status"] == 0}
     return [
-        _own_course(call, user, row, args["returnusercount"])
-        for row in in_order([call.course(c) for c in courses])
+        _own_course(call, user, row, args["returnusercount"]) for row in in_order([call.course(c) for c in courses])
     ]
 
 

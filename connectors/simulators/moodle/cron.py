@@ -41,11 +41,7 @@ def _sync_plans(site: Site) -> int:
     now = site.now()
     for link in sorted(site.db.template_cohorts, key=lambda r: r["id"]):
         template = site.db.templates.get(link["templateid"])
-        if (
-            template is None
-            or not template["visible"]
-            or (template["duedate"] and template["duedate"] <= now)
-        ):
+        if template is None or not template["visible"] or (template["duedate"] and template["duedate"] <= now):
             continue
         for member in site.db.cohort_members.find("cohort", link["cohortid"]):
             user = member["userid"]

@@ -100,9 +100,7 @@ def no_context() -> MoodleError:
 
 def invalid_persistent(*errors: str) -> MoodleError:
     """Return the answer to a record that fails its own validation; one sentence a field."""
-    return MoodleError(
-        "core\\invalid_persistent_exception", "invalidpersistenterror", "Error: " + ", ".join(errors)
-    )
+    return MoodleError("core\\invalid_persistent_exception", "invalidpersistenterror", "Error: " + ", ".join(errors))
 
 
 INVALID_DATA = "Data submitted is invalid"
@@ -113,9 +111,7 @@ def database_write(debuginfo: str = "") -> MoodleError:
 
     Moodle does not tell them apart.
     """
-    return MoodleError(
-        "dml_write_exception", "dmlwriteexception", "Error writing to database", debuginfo or None
-    )
+    return MoodleError("dml_write_exception", "dmlwriteexception", "Error writing to database", debuginfo or None)
 
 
 def database_read() -> MoodleError:
@@ -130,9 +126,7 @@ def plain(errorcode: str, message: str, module: str = "moodle") -> MoodleError:
 
 def access_denied(debuginfo: str = "") -> MoodleError:
     """Return the answer to a call the token or its service does not allow."""
-    return MoodleError(
-        "webservice_access_exception", "accessexception", "Access control exception", debuginfo or None
-    )
+    return MoodleError("webservice_access_exception", "accessexception", "Access control exception", debuginfo or None)
 
 
 def course_closed() -> MoodleError:

@@ -62,9 +62,7 @@ def _configured(row: Row) -> bool:
     if str(items[0].get("scaleid")) != str(row["scaleid"]):
         return False
     rest = [item for item in items[1:] if isinstance(item, dict)]
-    return any(_true(item.get("scaledefault")) for item in rest) and any(
-        _true(item.get("proficient")) for item in rest
-    )
+    return any(_true(item.get("scaledefault")) for item in rest) and any(_true(item.get("proficient")) for item in rest)
 
 
 def _true(value: object) -> bool:
@@ -108,9 +106,7 @@ def export(call: Call, row: Row) -> Row:
 
 def _validate(call: Call, row: Row, before: Row | None) -> None:
     errors = []
-    twin = [
-        r for r in call.db.frameworks.find("idnumber", collate(row["idnumber"])) if r["id"] != row.get("id")
-    ]
+    twin = [r for r in call.db.frameworks.find("idnumber", collate(row["idnumber"])) if r["id"] != row.get("id")]
     if twin:
         errors.append(TAKEN)
     if row["descriptionformat"] not in (0, 1, 2, 4):
@@ -303,8 +299,7 @@ def scale_values(call: Call, args: Row) -> list[Row]:
     if call.db.scales.get(args["scaleid"]) is None:
         raise MoodleError("Error", None, "Call to a member function load_items() on bool")
     return [
-        {"id": number, "name": call.string(name)}
-        for number, name in enumerate(scale_items(call, args["scaleid"]), 1)
+        {"id": number, "name": call.string(name)} for number, name in enumerate(scale_items(call, args["scaleid"]), 1)
     ]
 
 

@@ -100,9 +100,7 @@ def custom_fields(call: Call, user: Row, display: bool = True) -> list[Row]:
         elif field["datatype"] == "datetime":
             shown = text.format_date(int(value), call.timezone, "date")
         else:
-            shown = (
-                text.format_string(value) if "<" not in value else text.format_string(text.strip_tags(value))
-            )
+            shown = text.format_string(value) if "<" not in value else text.format_string(text.strip_tags(value))
         item = {"type": field["datatype"], "value": value}
         if display:
             item["displayvalue"] = shown
@@ -410,9 +408,7 @@ _CRITERIA = {"id", "lastname", "firstname", "idnumber", "username", "email", "au
 def get_users(call: Call, args: Row) -> Row:
     """Answer accounts that meet all criteria; `%` stands for anything in names and addresses."""
     rows = [
-        row
-        for row in sorted(call.db.users, key=lambda r: r["id"])
-        if not row["deleted"] and row["username"] != "guest"
+        row for row in sorted(call.db.users, key=lambda r: r["id"]) if not row["deleted"] and row["username"] != "guest"
     ]
     warnings = []
     for item in args["criteria"]:
@@ -422,17 +418,14 @@ def get_users(call: Call, args: Row) -> Row:
                 {
                     "item": key,
                     "warningcode": "invalidfieldparameter",
-                    "message": f"The search key '{key}' is not supported, "
-                    "look at the web service documentation",
+                    "message": f"The search key '{key}' is not supported, look at the web service documentation",
                 }
             )
             continue
         if key in ("id", "idnumber", "username", "auth"):
             rows = [row for row in rows if collate(str(row[key])) == collate(value)]
         else:
-            pattern = re.compile(
-                ".*".join(re.escape(part) for part in collate(value).split("%")) + r"\Z", re.DOTALL
-            )
+            pattern = re.compile(".*".join(re.escape(part) for part in collate(value).split("%")) + r"\Z", re.DOTALL)
             rows = [row for row in rows if pattern.match(collate(row[key]))]
     if not call.may("moodle/user:viewdetails"):
         rows = [row for row in rows if row["id"] == call.user_id]

@@ -46,9 +46,7 @@ class Column:
 
     title: str
     value: Callable[[Call, Row], Any]
-    show: Callable[[Call, Any, Row], str | None] = lambda _call, value, _row: (
-        "" if value is None else str(value)
-    )
+    show: Callable[[Call, Any, Row], str | None] = lambda _call, value, _row: "" if value is None else str(value)
     date: bool = False
 
 
@@ -359,9 +357,7 @@ def _competency_rows(call: Call) -> list[Row]:
             pairs: list[Row | None] = [*ratings] or [None]
             for rating in pairs:
                 user = db.users.get(rating["userid"]) if rating else None
-                rows.append(
-                    {"framework": framework, "competency": competency, "usercompetency": rating, "user": user}
-                )
+                rows.append({"framework": framework, "competency": competency, "usercompetency": rating, "user": user})
     return rows
 
 
@@ -463,9 +459,7 @@ def retrieve_report(call: Call, args: Row) -> Row:
     rows = _apply(call, rows, known, _filter_values(call, report["id"], call.user_id))
     for row in sorted((c for c in chosen if c["sortenabled"]), key=lambda c: -c["sortorder"]):
         column = known[row["uniqueidentifier"]]
-        rows = sorted(
-            rows, key=lambda r: _key(column.value(call, r)), reverse=row["sortdirection"] == DESCENDING
-        )
+        rows = sorted(rows, key=lambda r: _key(column.value(call, r)), reverse=row["sortdirection"] == DESCENDING)
     total = len(rows)
     page, size = args["page"], args["perpage"]
     shown = rows if size == 0 else rows[page * size : (page + 1) * size]
@@ -489,11 +483,7 @@ def by_place_of(call: Call, report: int) -> list[Row]:
 @function("core_reportbuilder_list_reports")
 def list_reports(call: Call, args: Row) -> Row:
     """Answer the reports the account may see, by name."""
-    mine = [
-        r
-        for r in call.db.reports
-        if r["usercreated"] == call.user_id or call.may("moodle/reportbuilder:viewall")
-    ]
+    mine = [r for r in call.db.reports if r["usercreated"] == call.user_id or call.may("moodle/reportbuilder:viewall")]
     mine.sort(key=lambda r: (collate(r["name"]), r["id"]))
     page, size = args["page"], args["perpage"]
     shown = mine if size == 0 else mine[page * size : (page + 1) * size]
@@ -528,9 +518,7 @@ def reset_filters(call: Call, args: Row) -> bool:
 
 def _sorting(call: Call, report: Row) -> Row:
     known = columns_of(report["source"])
-    columns = sorted(
-        call.db.report_columns.find("report", report["id"]), key=lambda c: (c["sortorder"], c["id"])
-    )
+    columns = sorted(call.db.report_columns.find("report", report["id"]), key=lambda c: (c["sortorder"], c["id"]))
     entries = []
     for row in columns:
         title = known[row["uniqueidentifier"]].title

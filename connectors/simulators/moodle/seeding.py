@@ -109,9 +109,7 @@ class Seeder:
     def accounts(self) -> None:
         """Add guest, administrator and the service account with its token."""
         self.user("guest", "Guest user", "", "root@localhost", user_id=1)
-        self.user(
-            "admin", "Admin", "User", "admin@example.com", user_id=2, siteadmin=True, capabilities=["*"]
-        )
+        self.user("admin", "Admin", "User", "admin@example.com", user_id=2, siteadmin=True, capabilities=["*"])
         service = self.user(
             "wsbridge",
             "Bridge",
@@ -181,9 +179,7 @@ class Seeder:
         And return its row.
         """
         if capabilities is None:
-            return self.add_token(
-                token, self.db.users.find("username", "wsbridge")[0]["id"], functions=functions
-            )
+            return self.add_token(token, self.db.users.find("username", "wsbridge")[0]["id"], functions=functions)
         name = f"ws{len(self.db.users) + 1}"
         account = self.user(name, "Narrow", "Account", f"{name}@example.com", capabilities=capabilities)
         return self.add_token(token, account["id"], functions=functions)
@@ -291,18 +287,14 @@ class Seeder:
         for n in range(1, count + 1):
             name = COURSE_NAMES[(n - 1) % len(COURSE_NAMES)] + ("" if n <= len(COURSE_NAMES) else f" {n}")
             course = self.course(f"CRS{n:02d}", name, where, idnumber=f"TRN-{n:03d}")
-            self.criteria(
-                course, (SELF, ACTIVITY, ROLE, DATE)[0 if n < 10 else 1 if n < 16 else 2 if n < 19 else 3]
-            )
+            self.criteria(course, (SELF, ACTIVITY, ROLE, DATE)[0 if n < 10 else 1 if n < 16 else 2 if n < 19 else 3])
             ids.append(course)
         self.sort_courses(where)
         return ids
 
     def sort_courses(self, category: int) -> None:
         """Put the courses of a category in the order Moodle keeps: the newest first."""
-        rows = sorted(
-            (c for c in self.db.courses if c["category"] == category), key=lambda c: c["id"], reverse=True
-        )
+        rows = sorted((c for c in self.db.courses if c["category"] == category), key=lambda c: c["id"], reverse=True)
         for place, row in enumerate(rows, 1):
             row["sortorder"] = category * 10000 + place
 
@@ -366,9 +358,7 @@ class Seeder:
                     }
                 )
 
-    def enrolments(
-        self, users: list[int], courses: list[int], completed: float = 0.5, half: bool = True
-    ) -> None:
+    def enrolments(self, users: list[int], courses: list[int], completed: float = 0.5, half: bool = True) -> None:
         """Enrol everybody in half of the courses (or all).
 
         And complete that share of the enrolments over two years.
@@ -382,9 +372,7 @@ class Seeder:
                 self.enrol(course, user, timecreated=created)
                 if user in done:
                     days = self._random.randrange(1, max(2, min(90, (now - created) // DAY)))
-                    self.complete(
-                        course, user, created + days * DAY + self._random.randrange(DAY // 2), created
-                    )
+                    self.complete(course, user, created + days * DAY + self._random.randrange(DAY // 2), created)
 
     def report(
         self,

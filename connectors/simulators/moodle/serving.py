@@ -56,23 +56,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="moodle-simulator", description="Serve a simulated Moodle 4.5 on this machine."
     )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
-    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8088, help="port to listen on; 0 takes a free one")
     parser.add_argument("--latency", type=float, default=0.0, help="network time per request, in seconds")
     parser.add_argument("--state", type=Path, help="JSON file that keeps the site between runs")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the invented completions and of random faults"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the invented completions and of random faults")
     parser.add_argument("--empty", action="store_true", help="start without people and courses")
-    parser.add_argument(
-        "--measured-cost", action="store_true", help="take as long as the measured server did"
-    )
+    parser.add_argument("--measured-cost", action="store_true", help="take as long as the measured server did")
     given = parser.parse_args(argv)
-    return serve(
-        given.host, given.port, given.latency, given.state, given.seed, not given.empty, given.measured_cost
-    )
+    return serve(given.host, given.port, given.latency, given.state, given.seed, not given.empty, given.measured_cost)
 
 
 if __name__ == "__main__":

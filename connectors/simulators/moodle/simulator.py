@@ -9,13 +9,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from connectors.simulators.moodle import (  # noqa: F401 - importing the modules registers what they answer
+    badges,
+    cohorts,
     competencies,
     completion,
+    courselinks,
     courses,
     frameworks,
     people,
+    plans,
+    rating,
     reports,
     siteinfo,
+    templates,
 )
 from connectors.simulators.moodle.config import SimulatorConfig
 from connectors.simulators.moodle.faults import FaultPlan
@@ -34,9 +40,7 @@ class MoodleSimulator:
     `moodle.seed` fills it, `moodle.faults` breaks it, `moodle.requests` counts what was asked of it.
     """
 
-    def __init__(
-        self, config: SimulatorConfig | None = None, state: Mapping[str, Any] | Path | None = None
-    ) -> None:
+    def __init__(self, config: SimulatorConfig | None = None, state: Mapping[str, Any] | Path | None = None) -> None:
         self.config = config or SimulatorConfig()
         self.site = Site(self.config)
         self.seed = Seeder(self.site)

@@ -256,9 +256,7 @@ class Call:
             if found is None:
                 raise missing_record("context", "instanceid", instance)
             return found
-        raise invalid_parameter(
-            "Missing parameters, please provide either context level with instance id or contextid"
-        )
+        raise invalid_parameter("Missing parameters, please provide either context level with instance id or contextid")
 
 
 Handler = Callable[[Call, Row], Any]

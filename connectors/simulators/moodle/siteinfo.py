@@ -17,11 +17,7 @@ def site_info(call: Call, args: Row) -> Row:
     del args
     config, user = call.site.config, call.user
     known = params.signatures()
-    names = (
-        sorted(known)
-        if call.functions is None
-        else [name for name in sorted(known) if name in call.functions]
-    )
+    names = sorted(known) if call.functions is None else [name for name in sorted(known) if name in call.functions]
     advanced = (
         ("usecomments", 1),
         ("usetags", 1),

@@ -247,9 +247,7 @@ class Database:
         )
         self.reports = Table("reportbuilder_report")
         self.report_columns = Table("reportbuilder_column", {"report": lambda r: r["reportid"]})
-        self.report_filters = Table(
-            "reportbuilder_user_filter", {"pair": lambda r: (r["reportid"], r["userid"])}
-        )
+        self.report_filters = Table("reportbuilder_user_filter", {"pair": lambda r: (r["reportid"], r["userid"])})
         self.badges = Table("badge")
         self.issued_badges = Table("badge_issued", {"user": lambda r: r["userid"]})
 

@@ -338,9 +338,7 @@ def markdown(text: str) -> str:
             continue
         for tag, marker in (("ul", r"[*+-]\s+"), ("ol", r"\d+\.\s+")):
             if all(re.match(marker, line) for line in lines):
-                items = "".join(
-                    f"<li>{_markdown_inline(re.sub('^' + marker, '', line))}</li>\n" for line in lines
-                )
+                items = "".join(f"<li>{_markdown_inline(re.sub('^' + marker, '', line))}</li>\n" for line in lines)
                 blocks.append(f"<{tag}>\n{items}</{tag}>")
                 break
         else:

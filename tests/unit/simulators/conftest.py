@@ -25,9 +25,7 @@ class Client:
         self.simulator = simulator
         self.session = requests.Session()
 
-    def post(
-        self, function: str, timeout: float = 20, token: str | None = None, **form: Any
-    ) -> requests.Response:
+    def post(self, function: str, timeout: float = 20, token: str | None = None, **form: Any) -> requests.Response:
         """Send one call and return the raw response."""
         base = {
             "wstoken": token or self.simulator.token,

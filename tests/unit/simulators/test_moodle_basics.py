@@ -35,8 +35,7 @@ def test_a_batch_stops_at_the_first_error_and_keeps_what_was_done(client: Any) -
     """The second of three creates is a duplicate: two answers, one of them an error, one competency."""
     framework = client.framework()
     arguments = [
-        {"competency": {"shortname": name, "idnumber": name, "competencyframeworkid": framework}}
-        for name in "AAB"
+        {"competency": {"shortname": name, "idnumber": name, "competencyframeworkid": framework}} for name in "AAB"
     ]
     answer = client.batch(*(("core_competency_create_competency", item) for item in arguments))
     assert [item["error"] for item in answer["responses"]] == [False, True]
@@ -45,7 +44,10 @@ def test_a_batch_stops_at_the_first_error_and_keeps_what_was_done(client: Any) -
 
 
 def test_variables_beyond_the_limit_are_dropped_without_a_word(moodle: MoodleSimulator, client: Any) -> None:
-    """Of 600 calls in one request 499 arrive, the last without its arguments: two variables each, after three."""
+    """Of 600 calls in one request 499 arrive, the last without its arguments.
+
+    Two variables each, after three.
+    """
     framework = client.framework()
     calls = [("core_competency_read_competency_framework", {"id": framework})] * 600
     answered = client.batch(*calls)["responses"]
@@ -53,9 +55,7 @@ def test_variables_beyond_the_limit_are_dropped_without_a_word(moodle: MoodleSim
     assert len(answered) == 499
 
 
-def test_the_completion_report_gives_every_enrolment_in_one_request(
-    moodle: MoodleSimulator, client: Any
-) -> None:
+def test_the_completion_report_gives_every_enrolment_in_one_request(moodle: MoodleSimulator, client: Any) -> None:
     """`perpage=0` returns 3,000 rows, and a filter narrows them to the 1,500 completed."""
     moodle.seed.reference_site()
     report = moodle.seed.completion_report()
@@ -71,9 +71,6 @@ def test_an_unknown_filter_answers_true_and_is_ignored(moodle: MoodleSimulator, 
     """Only what comes back tells whether a filter was understood."""
     moodle.seed.reference_site()
     report = moodle.seed.completion_report()
-    assert (
-        client.call("core_reportbuilder_set_filters", reportid=report, values='{"nope:x_operator": 1}')
-        is True
-    )
+    assert client.call("core_reportbuilder_set_filters", reportid=report, values='{"nope:x_operator": 1}') is True
     answer = client.call("core_reportbuilder_retrieve_report", reportid=report, perpage=1)
     assert answer["data"]["totalrowcount"] == 3000
