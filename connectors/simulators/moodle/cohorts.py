@@ -164,13 +164,14 @@ def search_cohorts_for_templates(call: Call, args: Row) -> Row:
 
 @function("core_cohort_get_cohort_members")
 def get_members(call: Call, args: Row) -> list[Row]:
-    """Answer the members of cohorts."""
+    """Answer the members of cohorts, by family name."""
     answer = []
     for identity in args["cohortids"]:
         row = cohort(call, identity)
         call.require("moodle/cohort:view")
-        members = call.db.cohort_members.find("cohort", row["id"])
-        answer.append({"cohortid": row["id"], "userids": [member["userid"] for member in members]})
+        members = [call.db.users.rows[m["userid"]] for m in call.db.cohort_members.find("cohort", row["id"])]
+        members.sort(key=lambda u: (collate(u["lastname"]), collate(u["firstname"]), u["id"]))
+        answer.append({"cohortid": row["id"], "userids": [member["id"] for member in members]})
     return answer
 
 

@@ -436,6 +436,7 @@ def user_evidence_page(call: Call, args: Row) -> Row:
             **_files(row),
             "competencycount": len(rated),
             "usercompetencies": rated,
+            "userhasplan": call.db.plans.count("user", row["userid"]) > 0,
         },
         "pluginbaseurl": f"{call.wwwroot}/admin/tool/lp",
     }

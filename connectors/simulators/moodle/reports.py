@@ -126,7 +126,7 @@ PARTICIPANT_COLUMNS: dict[str, Column] = {
     "user:department": Column("Department", _user("department")),
     "user:institution": Column("Institution", _user("institution")),
     "user:suspended": Column("Suspended", _user("suspended"), _yes_no),
-    "enrol:name": Column("Name", lambda _call, row: "Manual enrolments" if row["enrolment"] else None),
+    "enrol:name": Column("Name", lambda _call, row: row["way"]),
     "enrolment:status": Column(
         "Status",
         lambda _call, row: row["enrolment"]["status"] if row["enrolment"] else None,
@@ -291,6 +291,11 @@ def _report(call: Call, report_id: int, edit: bool = False) -> Row:
     return row
 
 
+def editable_report(call: Call, report_id: int) -> Row:
+    """Return a report the account may edit."""
+    return _report(call, report_id, edit=True)
+
+
 def _details(call: Call, row: Row) -> Row:
     modifier = call.db.users.get(row["usermodified"]) or call.user
     answer = {
@@ -321,23 +326,32 @@ def _details(call: Call, row: Row) -> Row:
 
 
 def _participants(call: Call) -> list[Row]:
-    """Return a row a user enrolment, and one for a course nobody is enrolled in."""
+    """Return a row a user enrolment, and one without a user for each way into a course that nobody took.
+
+    Every course has the ways by hand, as guest and by oneself (3,040 rows for 3,000 enrolments, observed on
+    Moodle 4.5.6).
+    """
     db = call.db
     rows: list[Row] = []
     for course in sorted(db.courses, key=lambda c: c["id"]):
         if course["id"] == 1:
             continue
-        enrolments = db.enrolments.find("course", course["id"])
-        seen = False
-        for enrolment in enrolments:
+        taken = 0
+        for enrolment in db.enrolments.find("course", course["id"]):
             user = db.users.get(enrolment["userid"])
             if user is None or user.get("deleted"):
                 continue
-            seen = True
+            taken += 1
             completion = db.completions.first("pair", (course["id"], user["id"]))
-            rows.append({"course": course, "user": user, "enrolment": enrolment, "completion": completion})
-        if not seen:
-            rows.append({"course": course, "user": None, "enrolment": None, "completion": None})
+            row = {"course": course, "user": user, "enrolment": enrolment, "completion": completion}
+            rows.append({**row, "way": "Manual enrolments"})
+        empty = {"course": course, "user": None, "enrolment": None, "completion": None}
+        ways = (
+            ["Guest access", "Self enrolment (Student)"]
+            if taken
+            else ["Manual enrolments", "Guest access", "Self enrolment (Student)"]
+        )
+        rows += [{**empty, "way": way} for way in ways]
     return rows
 
 
@@ -456,7 +470,8 @@ def retrieve_report(call: Call, args: Row) -> Row:
     rows = _participants(call) if report["source"] == PARTICIPANTS else _competency_rows(call)
     conditions = json.loads(report["conditiondata"]) if report["conditiondata"] else {}
     rows = _apply(call, rows, known, conditions)
-    rows = _apply(call, rows, known, _filter_values(call, report["id"], call.user_id))
+    offered = known if report.get("filters") is None else {n: c for n, c in known.items() if n in report["filters"]}
+    rows = _apply(call, rows, offered, _filter_values(call, report["id"], call.user_id))
     for row in sorted((c for c in chosen if c["sortenabled"]), key=lambda c: -c["sortorder"]):
         column = known[row["uniqueidentifier"]]
         rows = sorted(rows, key=lambda r: _key(column.value(call, r)), reverse=row["sortdirection"] == DESCENDING)

@@ -16,9 +16,11 @@ from connectors.simulators.moodle import (  # noqa: F401 - importing the modules
     courselinks,
     courses,
     frameworks,
+    pages,
     people,
     plans,
     rating,
+    reportfilters,
     reports,
     siteinfo,
     templates,
@@ -152,7 +154,7 @@ class MoodleSimulator:
         self.requests.reset()
         self.faults.clear()
 
-    def run_cron(self) -> dict[str, int]:
+    def run_cron(self, completions: bool = True) -> dict[str, int]:
         """Run the hourly and minutely tasks.
 
         Plans for the members of cohorts linked to templates, completions.
@@ -160,7 +162,7 @@ class MoodleSimulator:
         from connectors.simulators.moodle.cron import run_cron
 
         with self.site.lock:
-            return run_cron(self.site)
+            return run_cron(self.site, completions)
 
     def link_template_to_cohort(self, template_id: int, cohort_id: int) -> None:
         """Do by hand what an administrator does on the template's page; Moodle has no web service for it."""

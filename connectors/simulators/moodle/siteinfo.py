@@ -1,8 +1,8 @@
 """What the site says about itself."""
 
 from connectors.simulators.moodle import params
-from connectors.simulators.moodle.errors import no_permission
-from connectors.simulators.moodle.site import Call, function
+from connectors.simulators.moodle.errors import no_permission, plain
+from connectors.simulators.moodle.site import USER, Call, function
 from connectors.simulators.moodle.tables import Row
 
 
@@ -104,6 +104,67 @@ def public_config(call: Call, args: Row) -> Row:
         "tool_mobile_qrcodetype": 1,
         "warnings": [],
         "showloginform": 1,
+    }
+
+
+@function("tool_mobile_get_config")
+def mobile_config(call: Call, args: Row) -> Row:
+    """Answer the settings a client asks for first; a real site tells some sixty."""
+    del args
+    config = call.site.config
+    settings: dict[str, object] = {
+        "fullname": config.sitename,
+        "shortname": config.shortname,
+        "summary": "",
+        "summaryformat": "0",
+        "numsections": 1,
+        "timezone": config.timezone,
+        "forcetimezone": "99",
+        "calendartype": "gregorian",
+        "enabledashboard": "1",
+    }
+    return {"settings": [{"name": name, "value": value} for name, value in settings.items()], "warnings": []}
+
+
+@function("core_form_dynamic_form")
+def dynamic_form(call: Call, args: Row) -> Row:
+    """Refuse: forms need the key of a browser session, which a token does not bring."""
+    del call, args
+    raise plain("missingparam", "A required parameter (sesskey) was missing", "error")
+
+
+@function("core_files_get_unused_draft_itemid")
+def draft_item(call: Call, args: Row) -> Row:
+    """Answer a number under which files could be uploaded."""
+    del args
+    return {
+        "component": "user",
+        "contextid": call.site.add_context(USER, call.user_id),
+        "userid": call.user_id,
+        "filearea": "draft",
+        "itemid": _draft_number(call),
+        "warnings": [],
+    }
+
+
+def _draft_number(call: Call) -> int:
+    return 100_000_000 + (call.now() * 7919 + call.request) % 900_000_000
+
+
+@function("core_files_upload")
+def upload(call: Call, args: Row) -> Row:
+    """Take a file into the draft area; its content is not kept."""
+    context = call.site.add_context(USER, call.user_id)
+    item = args["itemid"] or _draft_number(call)
+    path, name = args["filepath"], args["filename"]
+    return {
+        "contextid": context,
+        "component": "user",
+        "filearea": "draft",
+        "itemid": item,
+        "filepath": path,
+        "filename": name,
+        "url": f"{call.wwwroot}/draftfile.php/{context}/user/draft/{item}{path}{name}",
     }
 
 
