@@ -154,9 +154,9 @@ class HierarchyImport:
         self.custom_columns = [name for name, _ in custom]
         refused: str | None = None
         described = at.get("description", -1)
-        for line, raw in table.rows():
+        for line, raw, tagged in table.rows():
             fields = [value.strip(TRIM) for value in raw]
-            if any("<" in value for value in fields):
+            if tagged:
                 fields = [value if place == described else clean_text(value) for place, value in enumerate(fields)]
 
             def value_of(name: str, fields: list[str] = fields) -> str | None:

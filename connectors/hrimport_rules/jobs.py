@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter, itemgetter
 from pathlib import Path
+from typing import Any
 
 from connectors.hrimport_rules.outcome import Aborted, ElementResult, Journal, Outcome, RowOutcome
 from connectors.hrimport_rules.php import TRIM, clean_int, clean_text, is_numeric
@@ -32,8 +35,8 @@ class _Row:
     __slots__ = ("deleted", "idnumber", "line", "outcome", "owner", "rule", "timemodified", "warning", *_KEPT)
 
     fullname: str | None
-    startdate: str | int | None
-    enddate: str | int | None
+    startdate: str | None
+    enddate: str | None
     orgidnumber: str | None
     posidnumber: str | None
     appraiseridnumber: str | None
@@ -41,7 +44,7 @@ class _Row:
     managerjaidnumber: str | None
     tempmanageridnumber: str | None
     tempmanagerjaidnumber: str | None
-    tempmanagerexpirydate: str | int | None
+    tempmanagerexpirydate: str | None
 
     def __init__(self, line: int, idnumber: str, owner: str) -> None:
         self.line = line
@@ -120,30 +123,32 @@ class JobImport:
         self._columns = set(at)
         id_at, owner_at, time_at = at["idnumber"], at["useridnumber"], at["timemodified"]
         deleted_at = at.get("deleted", -1)
-        places = [(name, at.get(name, -1)) for name in _KEPT]
+        # A column the file lacks reads the None put behind the last field.
+        kept: Callable[[list[Any]], tuple[Any, ...]] = itemgetter(*(at.get(name, -1) for name in _KEPT))
         dates = [(name, at[name]) for name in _DATES if name in at]
-        blank = "" if self.options.csvsaveemptyfields else None
+        erase = self.options.csvsaveemptyfields
         refused: str | None = None
-        for line, raw in table.rows():
+        for line, raw, tagged in table.rows():
             fields = [value.strip(TRIM) for value in raw]
-            if any("<" in value for value in fields):
+            if tagged:
                 fields = [clean_text(value) for value in fields]
             row = _Row(line, fields[id_at], fields[owner_at])
             text = fields[time_at]
             stamp = 0 if text in {"", "0"} else times.stored(text)
-            parsed: dict[str, int | None] = {}
+            undated: list[str] = []
             for name, place in dates:
                 value = fields[place]
-                if value in {"", "0"}:
+                if value == "" or value == "0":
                     continue
                 moment = times.stored(value)
-                if moment is None and not is_numeric(value):
-                    self._bad_date(row, name)
-                    parsed[name] = None
-                    fields[place] = ""
+                if moment is not None:
+                    fields[place] = str(moment)
+                elif is_numeric(value):
+                    fields[place] = str(int(float(value)))
                 else:
-                    parsed[name] = moment if moment is not None else int(float(value))
-                    fields[place] = str(parsed[name])
+                    self._bad_date(row, name)
+                    undated.append(name)
+                    fields[place] = ""
             if lengths.too_long(fields):
                 if self.settings.modern:
                     # Dropped here, the row counts as missing later.
@@ -154,11 +159,24 @@ class JobImport:
             if stamp is None:
                 refused = refused or f"timemodified {text!r} is neither a unix time nor a date in the site's format"
             row.timemodified = stamp or 0
-            row.deleted = deleted_at >= 0 and clean_int(fields[deleted_at]) == 1
-            for name, place in places:
-                setattr(row, name, None if place < 0 else fields[place] or blank)
-            for name, number in parsed.items():
-                setattr(row, name, number)
+            if deleted_at >= 0 and fields[deleted_at] != "0":
+                row.deleted = clean_int(fields[deleted_at]) == 1
+            values = kept([*fields, None])
+            (
+                row.fullname,
+                row.startdate,
+                row.enddate,
+                row.orgidnumber,
+                row.posidnumber,
+                row.appraiseridnumber,
+                row.manageridnumber,
+                row.managerjaidnumber,
+                row.tempmanageridnumber,
+                row.tempmanagerjaidnumber,
+                row.tempmanagerexpirydate,
+            ) = values if erase else [value or None for value in values]
+            for name in undated:
+                setattr(row, name, None)
             self.rows.append(row)
             lengths.row_done()
         lengths.flush()
@@ -276,30 +294,41 @@ class JobImport:
         known = self.state.hierarchy(element).by_idnumber
         if element in self.state.presumed:
             return
+        value_of: Callable[[_Row], str | None] = attrgetter(column)
         for row in rows:
-            value = getattr(row, column)
+            value = value_of(row)
             if value and value not in known:
                 self._refuse(row, "checksanity", code, value)
 
     def _check_people(self, rows: list[_Row], role: str) -> None:
-        column = f"{role}idnumber"
+        value_of: Callable[[_Row], str | None] = attrgetter(f"{role}idnumber")
         for row in rows:
-            if row.owner == getattr(row, column) and row.owner:
+            if row.owner == value_of(row) and row.owner:
                 self._refuse(row, "checksanity", f"selfassigned{role}jobassignment")
+        known = self.state.user_by_idnumber
         for row in rows:
-            value = getattr(row, column)
-            if value and self.state.find_user(value) is None:
+            value = value_of(row)
+            if value and value not in known and self.state.find_user(value) is None:
                 self._refuse(row, "checksanity", f"{role}xnotexistjobassignment", value)
 
     def _check_twice(self, rows: list[_Row]) -> None:
-        groups: dict[tuple[str, str], list[_Row]] = {}
+        seen: set[tuple[str, str]] = set()
+        twice: dict[tuple[str, str], None] = {}
         for row in rows:
-            groups.setdefault((row.idnumber, row.owner), []).append(row)
-        for same in groups.values():
-            if len(same) > 1:
-                self._refuse(same[0], "checksanity", "duplicateentriesjobassignment")
-                for row in same:
-                    row.outcome, row.rule = "refuse", "duplicateentriesjobassignment"
+            key = (row.idnumber, row.owner)
+            if key in seen:
+                twice[key] = None
+            seen.add(key)
+        if not twice:
+            return
+        told: set[tuple[str, str]] = set()
+        for row in rows:
+            key = (row.idnumber, row.owner)
+            if key in twice:
+                if key not in told:
+                    self._refuse(row, "checksanity", "duplicateentriesjobassignment")
+                    told.add(key)
+                row.outcome, row.rule = "refuse", "duplicateentriesjobassignment"
 
     # -- creating and updating --------------------------------------------------------------------
 

@@ -28,12 +28,14 @@ _TAGS = re.compile(r"<.*?>", re.DOTALL)
 
 
 class Record(NamedTuple):
-    """One CSV record: the physical lines it spans, its fields (None: a blank line) and, if several, its text."""
+    """One CSV record: the physical lines it spans, its fields (None: a blank line), if several lines
+    its text, and whether a ``<`` is anywhere in it."""
 
     line: int
     last_line: int
     fields: list[str] | None
     text: str | None
+    tagged: bool
 
 
 def open_text(source: bytes | io.BufferedReader, encoding: str) -> io.TextIOWrapper:
@@ -54,8 +56,10 @@ def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[Record]:
     for text in source:
         number += 1
         if '"' not in text:
-            body = _without_line_end(text)
-            yield Record(number, number, body.split(delimiter) if body else None, None)
+            body = text[:-1] if text[-1:] == "\n" else text
+            if body[-1:] == "\r":
+                body = body[:-1]
+            yield Record(number, number, body.split(delimiter) if body else None, None, "<" in body)
             continue
         start = number
         fields: list[str] = []
@@ -97,7 +101,8 @@ def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[Record]:
             if stop < 0:
                 break
             position = stop + 1
-        yield Record(start, number, fields, None if raw is None else "".join(raw))
+        whole = None if raw is None else "".join(raw)
+        yield Record(start, number, fields, whole, "<" in (whole or text))
 
 
 def _quoted_part(buffer: str, position: int, parts: list[str]) -> tuple[int, bool]:

@@ -253,8 +253,8 @@ class CsvTable:
             if column in self.selection.required and heading not in self.headings:
                 self._abort("importdata", "csvnotvalidmissingfieldx", field=heading)
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The line and fields of every row with as many fields as headings; the others are logged and gone."""
+    def rows(self) -> Iterator[tuple[int, list[str], bool]]:
+        """Line, fields and whether a tag may be in them, of every row as wide as the headings; others are logged."""
         expected = len(self.headings)
         for number, record in enumerate(self._records, start=1):
             fields = record.fields
@@ -272,7 +272,7 @@ class CsvTable:
                 key = clean_text(fields[self._id_at]) if fields and 0 <= self._id_at < found else ""
                 self._result.rows.append(RowOutcome(record.line, key, "refuse", "fieldcountmismatch"))
             else:
-                yield record.line, fields
+                yield record.line, fields, record.tagged
             if record.text is not None:
                 for line, key in swallowed_rows(record, self.options.delimiter):
                     self._result.rows.append(RowOutcome(line, clean_text(key), "refuse", "swallowed"))

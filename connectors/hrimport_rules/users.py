@@ -145,9 +145,9 @@ class UserImport:
         languages = self.settings.languages
         plugins = self.settings.auth_plugins or AUTH_PLUGINS
         refused: str | None = None
-        for line, raw in table.rows():
+        for line, raw, tagged in table.rows():
             fields = [value.strip(TRIM) for value in raw]
-            if any("<" in value for value in fields):
+            if tagged:
                 fields = [value if place in raw_places else clean_text(value) for place, value in enumerate(fields)]
             exceeded = lengths.too_long(fields)
             if exceeded:
@@ -363,14 +363,16 @@ class UserImport:
     def _check_in_site(self, code: str, column: str) -> None:
         owners: dict[str, list[str]] = {}
         for user in self.state.users.values():
-            value = getattr(user, column).lower()
+            value = (user.username if column == "username" else user.email).lower()
             if value:
                 owners.setdefault(value, []).append(user.idnumber)
+        if not owners:
+            return
         for row in self._counted():
-            value = getattr(row, column)
-            for idnumber in owners.get((value or "").lower(), ()):
+            text = (row.username if column == "username" else row.email) or ""
+            for idnumber in owners.get(text.lower(), ()):
                 if idnumber != row.idnumber:
-                    self._refuse(row, code, value=value)
+                    self._refuse(row, code, value=text)
 
     def _check_emails(self) -> None:
         counted = self._counted()

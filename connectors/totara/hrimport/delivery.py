@@ -1,0 +1,154 @@
+"""Handing files to a site: into ``ready/`` under a temporary name, then renamed, and only when it is clear."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bridge.ports import FixConfiguration, RetryLater
+from connectors.hrimport_rules import ELEMENTS
+
+_ELEMENT_FILE = re.compile(rf"({'|'.join(ELEMENTS)})\.csv", re.IGNORECASE)
+_STORED_FILE = re.compile(rf"(\d+)\.({'|'.join(ELEMENTS)})\.csv", re.IGNORECASE)
+
+
+class Drop(Protocol):
+    """Where a site takes its files: a folder it can see, directly or through SFTP."""
+
+    def ready(self) -> dict[str, int]:
+        """The files in ``ready/`` with their sizes, temporary ones included."""
+
+    def stored(self) -> dict[str, int]:
+        """The files in ``store/`` with their sizes."""
+
+    def put(self, source: Path, temporary: str) -> None:
+        """Copy a file into ``ready/`` under a temporary name, replacing what an interrupted run left there."""
+
+    def rename(self, temporary: str, name: str) -> None:
+        """Give a file in ``ready/`` its name."""
+
+    def remove(self, name: str) -> None:
+        """Take a file of ours out of ``ready/``; one that is gone already is no fault."""
+
+
+class FolderDrop:
+    """A site's files directory on a file system both sides see; ``csv/ready`` and ``csv/store`` lie in it."""
+
+    def __init__(self, filesdir: Path) -> None:
+        self._ready = filesdir / "csv" / "ready"
+        self._store = filesdir / "csv" / "store"
+
+    def _files(self, folder: Path) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for path in folder.iterdir():
+            try:
+                if path.is_file():
+                    found[path.name] = path.stat().st_size
+            except FileNotFoundError:
+                # Taken between the listing and the look: the site is at work.
+                continue
+        return found
+
+    def ready(self) -> dict[str, int]:
+        """The files in ``ready/`` with their sizes."""
+        try:
+            return self._files(self._ready)
+        except OSError as error:
+            message = (
+                f"The folder {self._ready} cannot be read: {error.strerror}. Name the files directory of the site's "
+                "HR Import settings, and make csv/ready in it."
+            )
+            raise FixConfiguration(message) from error
+
+    def stored(self) -> dict[str, int]:
+        """The files in ``store/``; the site makes the folder with its first import."""
+        return self._files(self._store) if self._store.is_dir() else {}
+
+    def put(self, source: Path, temporary: str) -> None:
+        """Copy a file into ``ready/`` and have the disk keep it."""
+        target = self._ready / temporary
+        try:
+            shutil.copyfile(source, target)
+            with target.open("rb") as stream:
+                os.fsync(stream.fileno())
+        except OSError as error:
+            message = f"{target} cannot be written: {error.strerror}. Give this account the right to write there."
+            raise FixConfiguration(message) from error
+
+    def rename(self, temporary: str, name: str) -> None:
+        """Give a file in ``ready/`` its name."""
+        (self._ready / temporary).rename(self._ready / name)
+
+    def remove(self, name: str) -> None:
+        """Take a file of ours out of ``ready/``."""
+        (self._ready / name).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One file handed over: how it can be known again in ``store/``."""
+
+    element: str
+    size: int
+    sha256: str
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def waiting_files(drop: Drop) -> list[str]:
+    """Element files that still lie in ``ready/``: the site has not run since."""
+    return sorted(name for name in drop.ready() if _ELEMENT_FILE.fullmatch(name))
+
+
+def deliver(files: Mapping[str, Path], drop: Drop, token: str) -> list[Delivered]:
+    """Hand files over, what others depend on first.
+
+    All are copied under temporary names before the first gets its own, so that a broken connection leaves nothing
+    the site would read. Called again with the same token after a break, it goes on where it was: a file that has
+    its name already is not sent twice.
+
+    Raises:
+        RetryLater: ``ready/`` still holds files; nothing was touched.
+    """
+    order = [name for name in ELEMENTS if name in files]
+    present = drop.ready()
+    others = [name for name in present if _ELEMENT_FILE.fullmatch(name)]
+    if others:
+        message = (
+            f"The site has not taken {', '.join(sorted(others))} yet. Nothing was sent. Wait for its next HR Import "
+            "run, or look there why it does not run."
+        )
+        raise RetryLater(message)
+    for element in order:
+        drop.put(files[element], _temporary(element, token))
+    delivered = []
+    for element in order:
+        drop.rename(_temporary(element, token), f"{element}.csv")
+        delivered.append(Delivered(element, files[element].stat().st_size, _digest(files[element])))
+    return delivered
+
+
+def _temporary(element: str, token: str) -> str:
+    return f".{element}.csv.{token}.part"
+
+
+def taken(drop: Drop, since: Mapping[str, int]) -> dict[str, str]:
+    """The elements the site has consumed since ``store/`` held ``since``: element to the name it has there."""
+    found: dict[str, str] = {}
+    for name in sorted(drop.stored()):
+        match = _STORED_FILE.fullmatch(name)
+        if match and name not in since:
+            found[match[2].lower()] = name
+    return found
