@@ -202,6 +202,10 @@ class SiteState:
                 user.username = f"deleted_{user.id}"
                 user.email = ""
 
+    def reserve_user_ids(self, count: int) -> None:
+        """Leave out the next ``count`` ids."""
+        self._next_user += count
+
     def find_user(self, idnumber: str) -> User | None:
         """The account with this id number; one presumed to exist where the accounts are not known."""
         user = self.user_by_idnumber.get(idnumber)

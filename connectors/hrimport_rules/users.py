@@ -224,7 +224,10 @@ class UserImport:
                 self._doubt("option", row, f"{name}\0{value}")
             if definition.unique and value:
                 if definition.datatype in {"date", "datetime"}:
-                    value = str(times.date(value, "UTC" if definition.datatype == "date" else None) or value)
+                    moment = times.date(value, "UTC" if definition.datatype == "date" else None)
+                    if moment and definition.datatype == "date":
+                        moment += 43_200
+                    value = str(moment or value)
                 self._unique.setdefault(name, []).append((row, value))
 
     def _look_at_tenants(self, row: _Row, fields: list[str], at: dict[str, int]) -> None:
@@ -262,6 +265,9 @@ class UserImport:
                 if not parsed and (value == "0" or not is_numeric(value)):
                     continue
                 value = parsed or int(float(value))
+                if definition.datatype == "date":
+                    # A profile date is kept at noon UTC of its day.
+                    value += 43_200 - value % 86_400
             elif definition.datatype == "checkbox":
                 value = 0 if value == "0" else 1
             elif definition.datatype == "menu" and definition.options:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -112,32 +112,43 @@ def waiting_files(drop: Drop) -> list[str]:
     return sorted(name for name in drop.ready() if _ELEMENT_FILE.fullmatch(name))
 
 
-def deliver(files: Mapping[str, Path], drop: Drop, token: str) -> list[Delivered]:
+def deliver(
+    files: Mapping[str, Path],
+    drop: Drop,
+    token: str,
+    *,
+    renaming: bool = False,
+    before_rename: Callable[[], None] = lambda: None,
+) -> list[Delivered]:
     """Hand files over, what others depend on first.
 
     All are copied under temporary names before the first gets its own, so that a broken connection leaves nothing
-    the site would read. Called again with the same token after a break, it goes on where it was: a file that has
-    its name already is not sent twice.
+    the site would read. ``before_rename`` is called between the two: whoever notes that durably passes
+    ``renaming=True`` when the rest is done after a crash, and a file that has its name already (or that the site
+    has taken already) is not sent twice.
 
     Raises:
         RetryLater: ``ready/`` still holds files; nothing was touched.
     """
     order = [name for name in ELEMENTS if name in files]
     present = drop.ready()
+    missing = [name for name in order if _temporary(name, token) in present] if renaming else order
     others = [name for name in present if _ELEMENT_FILE.fullmatch(name)]
+    if renaming:
+        others = [name for name in others if name.partition(".")[0].lower() in missing]
     if others:
         message = (
             f"The site has not taken {', '.join(sorted(others))} yet. Nothing was sent. Wait for its next HR Import "
             "run, or look there why it does not run."
         )
         raise RetryLater(message)
-    for element in order:
-        drop.put(files[element], _temporary(element, token))
-    delivered = []
-    for element in order:
+    if not renaming:
+        for element in order:
+            drop.put(files[element], _temporary(element, token))
+        before_rename()
+    for element in missing:
         drop.rename(_temporary(element, token), f"{element}.csv")
-        delivered.append(Delivered(element, files[element].stat().st_size, _digest(files[element])))
-    return delivered
+    return [Delivered(name, files[name].stat().st_size, _digest(files[name])) for name in order]
 
 
 def _temporary(element: str, token: str) -> str:

@@ -1,0 +1,236 @@
+"""The simulator as tests, the demo and the command line use it: a site behind HTTP, and its folder."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from connectors.hrimport_rules import HrImportSettings
+from connectors.simulators.totara.graphql import ApiSettings, GraphQl
+from connectors.simulators.totara.site import RunInBackground, TotaraSite
+from connectors.simulators.totara.webservices import WebServices
+
+GRAPHQL = "/api/graphql.php"
+TOKEN = "/totara/oauth2/token.php"  # noqa: S105 - an address, not a secret
+REST = "/webservice/rest/server.php"
+JSON = "application/json; charset=utf-8"
+_UNKNOWN_BEARER = (
+    "Missing, expired or invalid access token. Ensure the Authorization header is set to a valid Bearer token."
+)
+
+
+class TotaraSimulator:
+    """A Totara that runs in this process, on a loopback port and in a folder.
+
+    ``with TotaraSimulator(filesdir) as totara:`` gives ``totara.url``, ``totara.client_id`` and
+    ``totara.client_secret``; ``totara.site`` is what it holds; ``totara.requests`` lists what was asked.
+    """
+
+    def __init__(
+        self,
+        filesdir: Path | None = None,
+        settings: HrImportSettings | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        wait: float = 2.0,
+        import_every: float | None = None,
+        service_accounts: tuple[str, ...] = ("apisvc", "wssvc"),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.site = TotaraSite(filesdir, settings, wait=wait, clock=clock)
+        self.api = ApiSettings()
+        self.graphql = GraphQl(self.site, self.api)
+        self.client_id = secrets.token_hex(8)
+        self.client_secret = secrets.token_hex(12)
+        self.client_enabled = True
+        self.token_lifetime = 86_400
+        self.ws_token = secrets.token_hex(16)
+        self.web_services = WebServices(self.site, self.ws_token)
+        self.requests: list[tuple[str, str, Any]] = []
+        # Called before a request is answered; what it returns, a status and a body, is sent instead.
+        self.on_request: Callable[[str, str, Any], tuple[int, Any] | None] = lambda _method, _path, _body: None
+        self._tokens: dict[str, float] = {}
+        self._spent: deque[tuple[float, int]] = deque()
+        self._lock = threading.Lock()
+        self._server: ThreadingHTTPServer | None = None
+        self._address = (host, port)
+        self._cron = RunInBackground(self.site, import_every) if import_every is not None else None
+        self._stopped = threading.Event()
+        for username in service_accounts:
+            self.add_service_account(username)
+
+    def add_service_account(self, username: str) -> None:
+        """An account without id number, as an administrator makes it."""
+        user = self.site.state.add_user("", username)
+        user.email = f"{username}@example.com"
+        user.totarasync = False
+        user.timemodified = self.site.now()
+        user.fields = {"firstname": username, "lastname": "Svc", "auth": "manual", "lang": "en"}
+
+    # -- running ----------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The base address; the simulator must have been started."""
+        if self._server is None:
+            raise RuntimeError("start the simulator before asking for its address")
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def start(self) -> str:
+        """Listen, and return the base address."""
+        simulator = self
+
+        class Handler(_Handler):
+            """Answers for this simulator."""
+
+            owner = simulator
+
+        self._server = ThreadingHTTPServer(self._address, Handler)
+        self._server.daemon_threads = True
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="totara-simulator", daemon=True
+        ).start()
+        if self._cron is not None:
+            self._cron.start()
+        return self.url
+
+    def stop(self) -> None:
+        """Stop listening, and the import task with it."""
+        if self._cron is not None:
+            self._cron.stop()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        self._stopped.set()
+
+    def wait(self) -> None:
+        """Block until somebody stops the simulator."""
+        self._stopped.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- answering --------------------------------------------------------------------------------
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, Any]:
+        """Status, content type and body of the answer to a request."""
+        shown = body.decode("utf-8", "replace")
+        with self._lock:
+            self.requests.append((method, path, shown))
+        instead = self.on_request(method, path, shown)
+        if instead is not None:
+            return instead[0], JSON, instead[1]
+        match path:
+            case "/api/graphql.php":
+                return self._graphql(method, headers, shown)
+            case "/totara/oauth2/token.php":
+                return 200, "text/html; charset=utf-8", self._token(method, headers, shown)
+            case "/webservice/rest/server.php":
+                return 200, "application/json", self.web_services.call(parse_qsl(shown, keep_blank_values=True))
+        return 404, "text/html; charset=utf-8", "Not found"
+
+    def _graphql(self, method: str, headers: dict[str, str], body: str) -> tuple[int, str, Any]:
+        if method != "POST":
+            message = "Invalid webapi request, only POST method is allowed"
+            return 400, JSON, {"errors": [{"message": message}], "error": message}
+        if not self.api.enabled:
+            message = "Feature api is not available."
+            return 400, JSON, {"errors": [{"message": message}], "error": message}
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer" or self._tokens.get(token, 0.0) < self.site.clock():
+            return 200, JSON, self.graphql.fault(_UNKNOWN_BEARER)
+        if self.account_suspended():
+            return 200, JSON, self.graphql.fault("API user is invalid.")
+        with self._lock:
+            now = time.monotonic()
+            while self._spent and self._spent[0][0] < now - 60:
+                self._spent.popleft()
+            spent = sum(cost for _, cost in self._spent)
+        if spent > self.api.client_rate_limit:
+            message = "Too many requests"
+            return 429, JSON, {"errors": [{"message": message}], "error": message}
+        try:
+            payload = json.loads(body)
+        except ValueError:
+            payload = None
+        answer, cost = self.graphql.answer(payload)
+        with self._lock:
+            self._spent.append((time.monotonic(), cost))
+        return 200, JSON, answer
+
+    def _token(self, method: str, headers: dict[str, str], body: str) -> dict[str, Any]:
+        form = dict(parse_qsl(body)) if "x-www-form-urlencoded" in headers.get("content-type", "") else {}
+        if not self.api.enabled:
+            said = "The resource owner or authorization server denied the request."
+            hint = "'totara_api' feature is not enabled."
+            return {"error": "access_denied", "error_description": said, "hint": hint, "message": said}
+        if method != "POST" or form.get("grant_type") != "client_credentials":
+            said = "The authorization grant type is not supported by the authorization server."
+            hint = "Check that all required parameters have been provided"
+            return {"error": "unsupported_grant_type", "error_description": said, "hint": hint, "message": said}
+        client, secret = form.get("client_id"), form.get("client_secret")
+        scheme, _, packed = headers.get("authorization", "").partition(" ")
+        if scheme == "Basic":
+            client, _, secret = base64.b64decode(packed).decode("utf-8", "replace").partition(":")
+        if (client, secret) != (self.client_id, self.client_secret) or not self.client_enabled:
+            said = "Client authentication failed"
+            return {"error": "invalid_client", "error_description": said, "message": said}
+        token = secrets.token_urlsafe(32)
+        self._tokens[token] = self.site.clock() + self.token_lifetime
+        return {"token_type": "Bearer", "expires_in": self.token_lifetime, "access_token": token}
+
+    def forget_spending(self) -> None:
+        """Begin the minute of the rate limit anew."""
+        self._spent.clear()
+
+    def account_suspended(self) -> bool:
+        """Whether the API's service account is switched off."""
+        own = [user for user in self.site.state.users.values() if user.username == self.graphql.service_account]
+        return any(user.suspended for user in own)
+
+    def forget_tokens(self) -> None:
+        """Invalidate every token, as the site's clean-up task does."""
+        self._tokens.clear()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    owner: TotaraSimulator
+    protocol_version = "HTTP/1.1"
+
+    def _serve(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        path = urlsplit(self.path).path
+        status, kind, answer = self.owner.answer(self.command, path, headers, body)
+        payload = answer.encode() if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the names http.server looks for
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: what was asked is in ``requests``."""
