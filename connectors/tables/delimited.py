@@ -17,8 +17,12 @@ from connectors.tables.table import Table, TableOptions, UnreadableTable
 DELIMITERS = ",;\t|"
 """The delimiters a header line is tried with where none is declared."""
 
-LONGEST_RECORD = 1 << 24
+LONGEST_RECORD = 1 << 22
 """Characters a line or a quoted field may have before its opening quote counts as never closed."""
+
+
+FEWEST_COLUMNS_TO_TELL = 4
+"""Columns a table has at least where a line inside a quoted value is recognised as a row."""
 
 
 class _Lines:
@@ -31,6 +35,7 @@ class _Lines:
         self.record: list[str] = []
         self.suspect = False
         self.longest_seen = 0
+        self.cut = False
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -54,6 +59,7 @@ class _Lines:
         self.record.clear()
         self.suspect = False
         self.longest_seen = 0
+        self.cut = False
         return self.number + 1
 
     def read_again_after_first_line(self) -> None:
@@ -65,6 +71,7 @@ class _Lines:
 
     def _cut_to_line_end(self, line: str) -> str:
         """Skip the rest of a line that is too long for any table; what is kept is refused for its length."""
+        self.cut = True
         while True:
             more = self._stream.readline(LONGEST_RECORD)
             if not more or more[-1] in "\r\n":
@@ -152,6 +159,9 @@ def _rows(
         except csv.Error as error:
             yield _broken(lines, source, names, delimiter, start, str(error))
             continue
+        if len(lines.record) > 1 and _has_swallowed_rows(lines.record, delimiter, width):
+            yield _broken(lines, source, names, delimiter, start, "swallowed")
+            continue
         if len(fields) == width and not lines.suspect and lines.longest_seen <= longest_value:
             if plain is not None:
                 values = dict(zip(plain, fields, strict=True))
@@ -159,8 +169,31 @@ def _rows(
                 values = {name: text for name, text in zip(names, fields, strict=True) if name is not None}
             if len(lines.record) > 1 or any(fields):
                 yield Row(source, start, values)
+        elif lines.cut:
+            yield _too_long(source, names, start, fields)
         elif any(fields):
             yield _checked(source, names, start, fields, longest_value)
+
+
+def _has_swallowed_rows(record: Sequence[str], delimiter: str, width: int) -> bool:
+    """Return whether lines that a quoted value goes over are whole rows by themselves.
+
+    Text of several lines is common. Where a line inside has exactly the delimiters of a row, or both the first and the
+    last line have, two stray quotes have closed in rows. With few columns that may be chance, and is let pass.
+    """
+    if width < FEWEST_COLUMNS_TO_TELL:
+        return False
+    like_rows = [line.count(delimiter) == width - 1 for line in record]
+    return any(like_rows[1:-1]) or (like_rows[0] and like_rows[-1])
+
+
+def _too_long(source: Source, names: Sequence[str | None], start: int, fields: list[str]) -> Row:
+    """Return the row of a line that was cut while it was read."""
+    values = {name: shown(text) for name, text in zip(names, fields, strict=False) if name is not None}
+    message = f"The line has over {LONGEST_RECORD:,} characters, which no row of a table has."
+    remedy = "Export the file again; the ends of its lines may have been lost on the way."
+    fault = source.fault(start, "", " | ".join(fields[:20]), "value-too-long", message, remedy)
+    return Row(source, start, values, (fault,))
 
 
 def _checked(source: Source, names: Sequence[str | None], start: int, fields: list[str], longest_value: int) -> Row:
@@ -231,6 +264,9 @@ def _broken(lines: _Lines, source: Source, names: Sequence[str | None], delimite
     if "expected after" in error:
         message = "A quote stands inside a quoted value, so that nobody can tell where the value ends."
         remedy = 'Double every quote inside a quoted value (""), or take it out.'
+    elif error == "swallowed":
+        message = "A value that opens with a quote on this line has whole rows inside it before its quote is closed."
+        remedy = "Close the quote on this line, or double it if it belongs to the value."
     elif "field larger" in error:
         message = f"A value that opens with a quote on this line goes on for over {LONGEST_RECORD:,} characters."
         remedy = "Close the quote, or double it if it belongs to the value."

@@ -140,6 +140,20 @@ def test_a_stray_quote_costs_its_line_and_not_the_rows_after_it(file: Path) -> N
     ]
 
 
+def test_two_stray_quotes_do_not_make_the_rows_between_them_disappear(file: Path) -> None:
+    """By themselves they would be a sound record over several lines."""
+    rows = rows_of(file, 'key,name,unit,note\n1,"A,U,x\n2,B,U,y\n3,C",U,z\n4,"D\n, E",U,z\n')
+    assert [(row.line, row.values["key"], [fault.rule for fault in row.faults]) for row in rows] == [
+        (2, "1", ["quote"]),
+        (3, "2", []),
+        (4, "3", []),
+        (5, "4", []),
+    ]
+    assert "whole rows inside" in rows[0].faults[0].message
+    rows = rows_of(file, 'key,name,unit,note\n1,"A,U,x\n3,C",U,z\n')
+    assert [(row.values["key"], len(row.faults)) for row in rows] == [("1", 1), ("3", 0)]
+
+
 def test_a_quote_that_is_never_closed_says_so(file: Path) -> None:
     """The rows after it are read all the same."""
     rows = rows_of(file, 'key,name\n1,A\n2,"B\n3,C\n')
