@@ -61,8 +61,10 @@ def encoding_of(path: Path, file: str, declared: str | None) -> str:
     for encoding in encodings:
         bad = _first_bad_bytes(path, encoding)
         if bad is None:
-            if encoding == "utf-8" and head.count(0) > len(head) // 4:
-                _refuse_zero_bytes(file, head)
+            if encoding == "utf-8" and _every_other_is_zero(head):
+                message = "Every other byte of the file is zero: it is UTF-16 without a byte order mark."
+                remedy = f"{_SAVE_AS_UTF8}; declaring the encoding utf-16-le (or utf-16-be) helps too."
+                raise _unreadable(file, _BadBytes(1, head[:20]), message, remedy)
             return encoding
     assert bad is not None, "at least one encoding was tried"  # noqa: S101 - tells the type checker what the loop did
     if declared is None:
@@ -75,8 +77,9 @@ def encoding_of(path: Path, file: str, declared: str | None) -> str:
 def _codec_name(file: str, declared: str) -> str:
     """Return Python's name of an encoding; raises UnreadableTable where nobody knows it."""
     try:
+        "a".encode(declared)  # refuses codecs that are not for text
         return codecs.lookup(declared).name
-    except LookupError:
+    except (LookupError, UnicodeError):
         remedy = "Declare one that exists, for example utf-8, cp1252 (Windows, Western) or iso-8859-2."
         message = f"There is no encoding called “{declared}”."
         raise UnreadableTable(Fault(file, None, "", declared, "encoding-unknown", message, remedy)) from None
@@ -111,11 +114,11 @@ def _looks_like(near: bytes) -> str:
     return f"It may be Windows-1252 (cp1252), in which it would read “{words}”; check before declaring it."
 
 
-def _refuse_zero_bytes(file: str, head: bytes) -> None:
-    """Raise UnreadableTable for text whose bytes are mostly zeros."""
-    message = "Many of the file's bytes are zero: it is UTF-16 without a byte order mark, or no text at all."
-    remedy = f"{_SAVE_AS_UTF8}; if it is UTF-16, declaring the encoding utf-16-le helps too."
-    raise _unreadable(file, _BadBytes(1, head[:20]), message, remedy)
+def _every_other_is_zero(head: bytes) -> bool:
+    """Return whether bytes look like plain letters in UTF-16."""
+    halves = head[0::2], head[1::2]
+    zeros = sorted(half.count(0) / max(len(half), 1) for half in halves)
+    return zeros[0] < 0.25 and zeros[1] > 0.75
 
 
 def _unreadable(file: str, bad: _BadBytes, message: str, remedy: str) -> UnreadableTable:

@@ -212,10 +212,11 @@ def test_a_file_of_which_nothing_can_be_read_says_what_it_is(file: Path, content
     assert caught.value.fault.remedy
 
 
-def test_an_encoding_nobody_knows_is_a_fault_of_the_declaration(file: Path) -> None:
+@pytest.mark.parametrize("declared", ["klingon", "hex", "undefined"])
+def test_an_encoding_nobody_knows_is_a_fault_of_the_declaration(file: Path, declared: str) -> None:
     """The fault shows the name as declared."""
-    with pytest.raises(UnreadableTable, match="klingon"):
-        rows_of(file, "key\n1\n", encoding="klingon")
+    with pytest.raises(UnreadableTable, match=declared):
+        rows_of(file, "key\n1\n", encoding=declared)
 
 
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
