@@ -258,7 +258,11 @@ def test_whatever_a_sound_writer_writes_is_read_back_with_its_lines(
 @given(st.text(st.sampled_from('a1,;"\n\r\0 =\t'), max_size=60))
 def test_no_text_whatever_raises_anything_but_the_one_error(file: Path, body: str) -> None:
     """Every line of the body is a row, a blank or part of one; the lines only go up."""
-    rows = rows_of(file, f"key,name\n{body}")
+    try:
+        rows = rows_of(file, f"key,name\n{body}")
+    except UnreadableTable:
+        assert "\0" in body  # so many zero bytes that it looks like UTF-16
+        return
     lines = [row.line for row in rows]
     assert lines == sorted(set(lines))
     for row in rows:
