@@ -173,7 +173,12 @@ class MoodleSimulator:
 
     def _control(self, method: str, action: str, body: bytes) -> tuple[int, Any]:
         """Answer the control endpoint, by which tests drive a simulator in another process."""
-        given = json.loads(body) if body else {}
+        try:
+            return self._do(method, action, json.loads(body) if body else {})
+        except (ValueError, TypeError, KeyError, LookupError, OSError) as error:
+            return 400, {"error": str(error)}
+
+    def _do(self, method: str, action: str, given: dict[str, Any]) -> tuple[int, Any]:
         if action == "snapshot":
             return 200, self.snapshot(volatile=bool(given.get("volatile", True)))
         if action == "comparable":

@@ -16,7 +16,9 @@ def collate(text: str) -> str:
     if text.isascii():
         return text.lower().rstrip(" ")
     decomposed = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in decomposed if not unicodedata.combining(c)).casefold().rstrip(" ")
+    # The collation gives every character beyond the basic plane, such as emoji, one and the same weight.
+    kept = ("\ufffd" if c > "\uffff" else c for c in decomposed if not unicodedata.combining(c))
+    return "".join(kept).casefold().rstrip(" ")
 
 
 class Table:

@@ -145,7 +145,6 @@ _BLOCK = {
     "address",
     "blockquote",
     "caption",
-    "center",
     "col",
     "colgroup",
     "dd",
@@ -171,6 +170,7 @@ _BLOCK = {
     "tr",
     "ul",
 }
+_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 _PARENTS = {
     "li": {"ul", "ol"},
     "tr": {"table", "tbody", "thead", "tfoot"},
@@ -193,7 +193,7 @@ _ATTRIBUTES = {
     "blockquote": {"cite"},
     "table": {"border", "cellpadding", "cellspacing", "summary", "width"},
 }
-_GLOBAL_ATTRIBUTES = {"class", "lang", "title", "dir", "id"}
+_GLOBAL_ATTRIBUTES = {"class", "title", "dir"}
 _SCHEMES = re.compile(
     r"(?:https?|ftp|mailto|news|nntp|rtsp|rtmp|teamspeak|gopher|mms|callto|tel|irc):|[^:]*\Z|[^:/?#]*[/?#]",
     re.I,
@@ -228,6 +228,8 @@ class _Purifier(HTMLParser):
             while self._open and (self._open[-1] == "p" or (self._open[-1] == tag and tag in _PARENTS)):
                 self._out.append(f"</{self._open.pop()}>")
         if tag in _PARENTS and (not self._open or self._open[-1] not in _PARENTS[tag]):
+            return
+        if tag in _BLOCK and self._open and self._open[-1] in _INLINE | _HEADINGS:
             return
         kept = "".join(self._attributes(tag, attrs))
         if tag == "img":
@@ -274,6 +276,10 @@ class _Purifier(HTMLParser):
         self._out.append(escape(_printable(data), quote=False))
 
     def _attributes(self, tag: str, attrs: list[tuple[str, str | None]]) -> list[str]:
+        given = dict(attrs)
+        language = given.get("lang") or ""
+        if tag == "span" and given.get("class") == "multilang" and re.fullmatch(r"[a-zA-Z0-9_-]+", language):
+            return [f' lang="{language}"', ' class="multilang"']
         kept = []
         for name, value in attrs:
             if name not in _GLOBAL_ATTRIBUTES and name not in _ATTRIBUTES.get(tag, ()):
