@@ -10,7 +10,7 @@ as far as it is known. Moodle answers while it is being asked; Totara's file imp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -271,6 +271,9 @@ class PullScope:
     activities_of: tuple[str, ...] = ()
     """Courses whose activities' completion is wanted too."""
     page_rows: int = 5000
+    known: Callable[[str, str], bool] | None = field(default=None, compare=False)
+    """Says whether a completion (person, course) is recorded already, so that where times cost a request each only new
+    ones are asked for; None asks for all."""
 
 
 @dataclass(frozen=True, slots=True)

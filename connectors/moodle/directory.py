@@ -17,6 +17,8 @@ SYSTEM = {"contextlevel": "system", "instanceid": 0}
 """Moodle's context of the whole site; ids of contexts differ from site to site."""
 
 LIST_FRAMEWORKS = "core_competency_list_competency_frameworks"
+GET_COURSES = "core_course_get_courses"
+COURSES_BY_FIELD = "core_course_get_courses_by_field"
 LIST_COMPETENCIES = "core_competency_list_competencies"
 SCALE_VALUES = "core_competency_get_scale_values"
 
@@ -136,6 +138,8 @@ class Directory:
     competencies: dict[str, int] = field(default_factory=dict)
     templates: dict[str, int] = field(default_factory=dict)
     courses: dict[str, int] = field(default_factory=dict)
+    wanted_courses: set[str] = field(default_factory=set)
+    """Keys of courses that the files or a pull speak of."""
     scale_labels: dict[int, tuple[str, ...] | None] = field(default_factory=dict)
     framework_rank: dict[str, int] = field(default_factory=dict)
     """Order of the frameworks in the files, as the last translation saw it."""
@@ -221,12 +225,24 @@ class Directory:
     # --- Courses ---------------------------------------------------------------------------------------------------
 
     def list_courses(self) -> dict[int, str]:
-        """Read all courses; returns keys by id: the ID number, or the short name of a course without one."""
-        rows = self.client.read(Call("core_course_get_courses", {}, raw=True))
-        keys = {
-            int(row["id"]): str(row.get("idnumber") or row["shortname"]) for row in rows if row.get("format") != "site"
-        }
-        by_name = {str(row["shortname"]): int(row["id"]) for row in rows if row.get("format") != "site"}
+        """Read all courses; returns keys by id: the ID number, or the short name of a course without one.
+
+        Moodle shows ID numbers only to who may change the course (observed: `core_course_get_courses` without
+        moodle/course:update leaves the field out), but finds a course by it for anybody: those that are spoken of are
+        asked for by their ID numbers.
+        """
+        rows = self.client.read(Call(GET_COURSES, {}, raw=True))
+        rows = [row for row in rows if row.get("format") != "site"]
+        keys = {int(row["id"]): str(row.get("idnumber") or row["shortname"]) for row in rows}
+        by_name = {str(row["shortname"]): int(row["id"]) for row in rows}
+        if any("idnumber" not in row for row in rows) and COURSES_BY_FIELD in self.client.functions():
+            asked = sorted(self.wanted_courses - by_name.keys())
+            answers = self.client.read_many(
+                [Call(COURSES_BY_FIELD, {"field": "idnumber", "value": key}) for key in asked]
+            )
+            for key, answer in zip(asked, answers, strict=True):
+                for row in good(answer)["courses"]:
+                    keys[int(row["id"])] = key
         self.courses = by_name | {key: id_ for id_, key in keys.items()}
         return keys
 

@@ -8,7 +8,7 @@ from bridge.model import Desired, RuleOutcome, competency_key
 from bridge.ports import Change, Found, Item, KindSpec, Outcome, Removal, Severity, Status, outcome_of
 from connectors.moodle import given
 from connectors.moodle.client import Call, Fate
-from connectors.moodle.directory import LIST_COMPETENCIES, good
+from connectors.moodle.directory import COURSES_BY_FIELD, GET_COURSES, LIST_COMPETENCIES, good
 from connectors.moodle.given import speaks_of
 from connectors.moodle.kinds import (
     OUTCOME_NAMES,
@@ -28,7 +28,6 @@ RELATED = "tool_lp_data_for_related_competencies_section"
 RELATE = "core_competency_add_related_competency"
 UNRELATE = "core_competency_remove_related_competency"
 
-COURSES = "core_course_get_courses"
 IN_COURSE = "core_competency_list_course_competencies"
 LINK = "core_competency_add_competency_to_course"
 UNLINK = "core_competency_remove_competency_from_course"
@@ -147,7 +146,8 @@ class CourseLinks:
 
     spec = KindSpec("course_link", "course link", "course links", Removal.UNLINK, relation=True)
     reads: Mapping[str, str] = {
-        COURSES: "courses are not seen, so that competencies cannot be linked to them",
+        GET_COURSES: "courses are not seen, so that competencies cannot be linked to them",
+        COURSES_BY_FIELD: "courses are not found by their ID number, so that competencies cannot be linked to them",
         IN_COURSE: "links between courses and competencies cannot be compared",
     }
     writes: Mapping[str, str] = {
@@ -164,6 +164,7 @@ class CourseLinks:
         architecture = desired.architecture
         part = Part(complete=speaks_of(architecture, given.COURSE_LINKS))
         known = {competency.key for competency in architecture.competencies}
+        self._context.directory.wanted_courses |= {link.course for link in architecture.course_links}
         for link in architecture.course_links:
             key = f"{link.course}|{link.competency}"
             if link.competency in left_out or link.competency not in known:
@@ -270,7 +271,9 @@ class CourseLinks:
     def _places(self, changes: Sequence[Change]) -> tuple[dict[str, tuple[int, int]], list[Change]]:
         """Return (course, competency) ids by key, and the changes that lack one of them."""
         directory = self._context.directory
-        if changes and not directory.courses:
+        spoken = {change.key[:place] for change in changes for place, letter in enumerate(change.key) if letter == "|"}
+        if spoken - directory.courses.keys():
+            directory.wanted_courses |= spoken
             directory.list_courses()
         ids = directory.competency_ids(
             {key for change in changes for _, key in change.needs}
