@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.ports import Fields
 from bridge.store import encoding
-from bridge.store.tables import BaseRow, HoldRow
+from bridge.store.tables import BaseRow, HoldRow, RunRow
 
 BATCH = 2000
 """Rows written in one statement's worth of parameters; bounds memory."""
@@ -130,6 +130,25 @@ def base_counts(connection: Connection, site: str) -> dict[str, int]:
         select(table.c.kind, func.count())
         .where(table.c.site == site, table.c.retired.is_(False))
         .group_by(table.c.kind)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+UNFINISHED = ("running", "interrupted", "stopped")
+"""States of runs that did not get to their end."""
+
+
+def settled_counts(connection: Connection, site: str) -> dict[str, int]:
+    """Return how many live objects were last written by runs that got to their end, by kind.
+
+    A first load that is cut off leaves a part of itself in the base; going on with it is still a first load.
+    """
+    base, run = table_of(BaseRow), table_of(RunRow)
+    rows = connection.execute(
+        select(base.c.kind, func.count())
+        .join(run, run.c.id == base.c.run_id)
+        .where(base.c.site == site, base.c.retired.is_(False), run.c.state.not_in(UNFINISHED))
+        .group_by(base.c.kind)
     )
     return {row[0]: row[1] for row in rows}
 

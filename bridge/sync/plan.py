@@ -25,7 +25,7 @@ from bridge.ports import (
 from bridge.store.encoding import as_value, change_from_json, change_to_json, digest
 from bridge.store.state import Base
 from bridge.sync.diff import Drift, KindDiff, Sides, diff_kind
-from bridge.sync.policy import TOUCH_OF, Limits, Policy, Stance
+from bridge.sync.policy import TOUCH_OF, Limits, Policy, Stance, Touch
 
 FORMAT = 1
 """Version of the stored plan's form."""
@@ -61,6 +61,9 @@ class ChangePlan:
     rules: str = ""
     """A digest of the policy and the limits."""
     base_counts: dict[str, int] = field(default_factory=dict)
+    """Live objects in the base, by kind: what percentages in limits count from."""
+    settled_counts: dict[str, int] = field(default_factory=dict)
+    """Those of them that runs left which got to their end: what the percentages on creating count from."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many changes there are, by kind and action."""
@@ -82,6 +85,8 @@ class Knowledge:
     base: Mapping[str, Mapping[str, Base]]
     held: Mapping[Object, str] = field(default_factory=dict)
     """Objects that an undo or a person keeps pushes away from, with the reason."""
+    settled: Mapping[str, int] = field(default_factory=dict)
+    """Live objects left by runs that got to their end, by kind."""
     open: Mapping[Object, str] = field(default_factory=dict)
     """Objects whose last change has not been answered yet, with what is waited for."""
 
@@ -114,6 +119,7 @@ def make_plan(
             continue
         desired, base = by_kind.get(spec.kind, {}), knowledge.base.get(spec.kind, {})
         plan.base_counts[spec.kind] = sum(not one.retired for one in base.values())
+        plan.settled_counts[spec.kind] = knowledge.settled.get(spec.kind, 0)
         if not desired and not base:
             continue
         actual = {found.key: found for found in port.read(spec.kind)} if spec.readable else None
@@ -269,7 +275,8 @@ def check_limits(plan: ChangePlan, capabilities: Capabilities, limits: Limits) -
             limit = limits.limit(spec, touch)
             if count == 0 or limit is None:
                 continue
-            over = limit.exceeded_by(count, plan.base_counts.get(spec.kind, 0))
+            counts = plan.settled_counts if touch is Touch.CREATE else plan.base_counts
+            over = limit.exceeded_by(count, counts.get(spec.kind, 0))
             if over:
                 lift = " A first load is let through by --initial." if touch.value == "create" else ""
                 once = f"To allow it once: --limit {spec.kind}.{touch.value}={count}"

@@ -147,8 +147,8 @@ def _finish(run: Running, order: PullOrder, state: dict[str, Any], whole: Collec
             if missed > VANISHED_SMALL and missed > total * VANISHED_SHARE and not order.accept_vanished:
                 says = (
                     f"{missed:,} of {total:,} known {name} were not in this complete pull. That is too many to "
-                    "believe, so nothing was marked as gone. Look at the report in the LMS; if it is right, pull again with "
-                    "--full --accept-vanished."
+                    "believe, so nothing was marked as gone. Look at the report in the LMS; if it is right, pull again "
+                    "with --full --accept-vanished."
                 )
                 report.remarks.append(Remark(Severity.WARNING, name, "", says))
                 continue

@@ -50,12 +50,13 @@ def knowledge_of(
             spec.kind: state.load_base(connection, site, spec.kind) for spec in capabilities.kinds
         }
         holds = state.load_holds(connection, site)
+        settled = state.settled_counts(connection, site)
         if open_objects is None:
             open_objects = {
                 (entry.change.kind, entry.change.key): f"what run {entry.run_id} sent is not settled"
                 for entry in journal.open_entries(connection, site)
             }
-    return Knowledge(base, holds, open_objects)
+    return Knowledge(base, holds, settled, open_objects)
 
 
 def preview(site: str, port: LmsPort, store: Store, desired: Desired, rules: Rules, clock: Clock) -> ChangePlan:

@@ -1,5 +1,6 @@
 """The state without ids and times, so that two runs can be compared by what they left behind."""
 
+import json
 from typing import Any
 
 from connectors.simulators.moodle.tables import Database, Row
@@ -101,4 +102,16 @@ def _competency(db: Database, row: Row) -> Row:
         "place": [s["id"] for s in siblings].index(row["id"]),
         "sortorder": row["sortorder"],
         "path": names,
+        "ruleconfig": _rule(db, row["ruleconfig"]),
     }
+
+
+def _rule(db: Database, config: str | None) -> Any:
+    """Return a roll-up rule's configuration with keys where it names children by id."""
+    if not config:
+        return config
+    rule = json.loads(config)
+    if not isinstance(rule, dict):
+        return rule
+    children = [{**child, "id": _key(db, int(child["id"]))} for child in rule.get("competencies", [])]
+    return {**rule, "competencies": children}

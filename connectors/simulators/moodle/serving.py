@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from connectors.simulators.moodle.config import CostModel, SimulatorConfig
@@ -19,11 +19,13 @@ def serve(
     reference: bool = True,
     measured_cost: bool = False,
     announce: Callable[[str], None] | None = None,
+    scales: Sequence[tuple[str, list[str]]] = (),
 ) -> int:
     """Serve until interrupted, and return the exit code.
 
     `latency` is in seconds. `state` is a JSON file read at the start where it exists and written at the end.
-    A fresh site is the reference site with its reports unless `reference` is false. `announce` is told the
+    A fresh site is the reference site with its reports unless `reference` is false, and has `scales` (name and
+    labels) beside its own. `announce` is told the
     address and token, one sentence each.
     """
     config = SimulatorConfig(host=host, port=port, latency=latency, seed=seed)
@@ -35,6 +37,9 @@ def serve(
         simulator.seed.reference_site()
         simulator.seed.completion_report()
         simulator.seed.competencies_report()
+    if not known:
+        for name, labels in scales:
+            simulator.seed.scale(name, labels)
     say = announce or (lambda line: print(line, flush=True))  # noqa: T201 - this is the program's own output
 
     def finish(_number: int, _frame: object) -> None:
