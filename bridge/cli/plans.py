@@ -1,0 +1,173 @@
+"""The commands that plan and write: plan, push, undo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.cli.options import (
+    InitialOption,
+    JsonOption,
+    KindOption,
+    LimitOption,
+    ModelOption,
+    SiteOption,
+    UnverifiedOption,
+    WaitOption,
+    YesOption,
+    opened,
+)
+from bridge.cli.screen import CHANGES, DONE, FAILED, PENDING, REFUSED, Screen
+from bridge.cli.show_plan import show_plan
+from bridge.ports import Capabilities, Change
+from bridge.sync.clock import Clock
+from bridge.sync.plan import ChangePlan, check_limits, plan_to_json
+from bridge.sync.push import PushReport, Watching
+from jobs import push as job
+from jobs.sites import Workplace
+
+Work = Callable[[Watching], PushReport]
+
+AllOption = Annotated[bool, typer.Option("--all", help="Show every change, however many there are.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(plan)
+    app.command()(push)
+    app.command()(undo)
+
+
+def plan(
+    model: ModelOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Store the plan here, for `push --plan`.")] = None,
+    show_all: AllOption = False,
+    kind: KindOption = None,
+    limit: LimitOption = None,
+    initial: InitialOption = False,
+    unverified: UnverifiedOption = False,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a push would change in the LMS. Writes nothing. Exit code 0: no changes, 10: changes."""
+    screen = Screen(as_json)
+    with opened(screen, site, kind=kind, limit=limit, initial=initial, unverified=unverified) as place:
+        found = job.plan(place, model, Clock())
+        plain = plan_to_json(found)
+        if out is not None:
+            out.write_text(json.dumps(plain, ensure_ascii=False, indent=1), "utf-8")
+            screen.aside(f"The plan is in {out}. To carry out exactly this: lms-bridge push --plan {out}")
+        show_plan(screen, found, place.port.probe(), show_all=show_all)
+        screen.give(plain)
+    raise typer.Exit(DONE if found.empty else CHANGES)
+
+
+def push(
+    model: ModelOption = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Carry out exactly this stored plan, or nothing.", metavar="FILE")
+    ] = None,
+    yes: YesOption = False,
+    kind: KindOption = None,
+    limit: LimitOption = None,
+    initial: InitialOption = False,
+    unverified: UnverifiedOption = False,
+    wait: WaitOption = 0.0,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the LMS to what the files say: settle what is open, plan, ask, write, record."""
+    screen = Screen(as_json)
+    with opened(screen, site, kind=kind, limit=limit, initial=initial, unverified=unverified, wait=wait) as place:
+        report = _watched(
+            screen, place, yes, lambda watching: job.push(place, model, Clock(), stored=plan, watching=watching)
+        )
+    _conclude(screen, report)
+
+
+def undo(
+    run: Annotated[int | None, typer.Argument(help="Number of the run to take back (see `lms-bridge runs`).")] = None,
+    release: Annotated[
+        bool, typer.Option("--release", help="Let pushes touch again what undoing holds (of one run, or of all).")
+    ] = False,
+    yes: YesOption = False,
+    limit: LimitOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back what a run wrote, and hold it back until released. Asks first, and obeys the limits."""
+    screen = Screen(as_json)
+    with opened(screen, site, limit=limit) as place:
+        if release:
+            count = job.release(place, run)
+            screen.say(f"{count:,} objects released: the next push may touch them again.")
+            screen.give({"released": count})
+            return
+        if run is None:
+            raise typer.BadParameter("which run? `lms-bridge runs` lists them.")
+        report = _watched(screen, place, yes, lambda watching: job.undo(place, run, Clock(), watching))
+    _conclude(screen, report)
+    screen.aside("The undone objects are held: pushes leave them alone until `lms-bridge undo --release`.")
+
+
+def _watched(screen: Screen, place: Workplace, yes: bool, work: Work) -> PushReport:
+    """Run a job that writes, asking before and showing progress while it does."""
+    total = 0
+
+    def confirm(found: ChangePlan) -> bool:
+        nonlocal total
+        total = len(found.changes)
+        capabilities: Capabilities = place.port.probe()
+        check_limits(found, capabilities, place.rules.limits)
+        show_plan(screen, found, capabilities)
+        if yes or not found.changes:
+            return True
+        return typer.confirm("Carry this out?", err=True)
+
+    with screen.bar("Writing", None) as bar:
+        done = 0
+
+        def progress(_change: Change, _state: str) -> None:
+            nonlocal done
+            done += 1
+            bar.reached(done)
+
+        return work(Watching(confirm, progress))
+
+
+def _conclude(screen: Screen, report: PushReport) -> None:
+    """Say what happened and end with the exit code that says so."""
+    tally = report.tally
+    screen.give(
+        {
+            "run": report.run_id,
+            "state": report.state,
+            "message": report.message,
+            "counts": tally.to_json(),
+            "refused": [
+                {"kind": one.kind, "key": one.key, "action": one.action.value, "why": one.why} for one in tally.refused
+            ],
+            "drift": [{"kind": one.kind, "key": one.key, "field": one.field} for one in report.plan.drifts],
+        }
+    )
+    applied = tally.count("applied")
+    words = {
+        "done": f"Done: {applied:,} changes." if applied else "Nothing to do: the LMS says what the files say.",
+        "pending": f"Handed over; {tally.count('pending'):,} changes are not answered yet. The next run asks again.",
+        "failed": f"{applied:,} changes done, {len(tally.refused):,} not.",
+        "stopped": f"Stopped after {applied:,} changes: {report.message}",
+        "declined": report.message,
+    }
+    screen.say(f"Run {report.run_id}. {words.get(report.state, report.state)}")
+    for one in tally.refused[:20]:
+        screen.say(f"  {one.action.value} {one.kind} {one.key}: {one.why}")
+    if len(tally.refused) > 20:
+        screen.say(f"  and {len(tally.refused) - 20:,} more: lms-bridge runs show {report.run_id}")
+    codes = {"done": DONE, "pending": PENDING, "declined": REFUSED}
+    code = codes.get(report.state, FAILED)
+    if code:
+        raise typer.Exit(code)

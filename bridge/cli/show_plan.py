@@ -1,0 +1,150 @@
+"""A plan as a person reviews it: counts by kind, then the changes grouped by parent, then what to be aware of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bridge.cli.screen import Screen
+from bridge.ports import Action, Capabilities, Change, KindSpec, Removal, Severity, Value
+from bridge.sync.plan import ChangePlan
+from bridge.sync.policy import Stance
+
+SHOWN = 12
+"""Changes shown in one group before the rest is only counted."""
+
+REMARKS_SHOWN = 15
+
+SIGNS = {
+    Action.ADOPT: ("=", "cyan"),
+    Action.CREATE: ("+", "green"),
+    Action.UPDATE: ("~", "yellow"),
+    Action.MOVE: (">", "blue"),
+    Action.REVIVE: ("^", "green"),
+    Action.REMOVE: ("-", "red"),
+}
+
+REMOVAL_WORDS = {
+    Removal.RETIRE: "retire",
+    Removal.HIDE: "hide",
+    Removal.UNLINK: "unlink",
+    Removal.SUSPEND: "suspend",
+    Removal.CLOSE: "close",
+    Removal.KEEP: "keep",
+}
+
+
+def show_plan(screen: Screen, plan: ChangePlan, capabilities: Capabilities, *, show_all: bool = False) -> None:
+    """Print a plan."""
+    specs = {spec.kind: spec for spec in capabilities.kinds}
+    screen.say(f"Plan for {plan.site} ({capabilities.product} {capabilities.release}, {capabilities.site_name})")
+    if plan.empty:
+        screen.say("No changes: the LMS says what the files say.")
+    for line in count_lines(plan, specs):
+        screen.say(f"  {line}")
+    for spec in capabilities.kinds:
+        mine = [change for change in plan.changes if change.kind == spec.kind]
+        if mine:
+            screen.say()
+            screen.say(spec.plural.capitalize(), "bold")
+            _show_groups(screen, spec, mine, show_all)
+    _show_drift(screen, plan, show_all)
+    _show_remarks(screen, plan, show_all)
+
+
+def count_lines(plan: ChangePlan, specs: dict[str, KindSpec]) -> Iterator[str]:
+    """Yield a line of counts for each kind that changes."""
+    for kind, counts in plan.counts().items():
+        spec = specs[kind]
+        parts = [f"{number:,} {_word(Action(action), spec)}" for action, number in counts.items()]
+        yield f"{spec.plural}: {', '.join(parts)}"
+
+
+def _word(action: Action, spec: KindSpec) -> str:
+    return REMOVAL_WORDS[spec.removal] if action is Action.REMOVE else action.value
+
+
+def _show_groups(screen: Screen, spec: KindSpec, changes: Iterable[Change], show_all: bool) -> None:
+    groups: dict[str, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(change.group, []).append(change)
+    quiet = not show_all and len(groups) > SHOWN * 4
+    for number, (group, members) in enumerate(groups.items()):
+        if quiet and number >= SHOWN * 2:
+            rest = sum(len(one) for one in list(groups.values())[number:])
+            screen.say(f"  … and {rest:,} more in {len(groups) - number:,} groups (--all shows them)")
+            return
+        if group:
+            screen.say(f"  {group}")
+        shown = members if show_all else members[:SHOWN]
+        for change in shown:
+            sign, style = SIGNS[change.action]
+            screen.say(f"    {sign} {_line(change, spec)}", style)
+        if len(members) > len(shown):
+            screen.say(f"    … and {len(members) - len(shown):,} more (--all shows them)")
+
+
+def _line(change: Change, spec: KindSpec) -> str:
+    """Return a change as one line: what is done to what, and how it differs."""
+    name = (change.after or change.before or {}).get("name") or (change.after or change.before or {}).get("title")
+    called = f"{change.key}  {_text(name)}" if name else change.key
+    verb = "erase" if change.erase else _word(change.action, spec)
+    again = " (puts back what was changed in the LMS)" if change.drift else ""
+    match change.action:
+        case Action.UPDATE:
+            before, after = change.before or {}, change.after or {}
+            if not change.fields:
+                return f"{verb} {called}: set again, since the LMS drops it when its children change"
+            parts = [f"{field}: {_text(before.get(field))} → {_text(after.get(field))}" for field in change.fields]
+            return f"{verb} {change.key}  {'; '.join(parts)}{again}"
+        case Action.MOVE if change.parent == change.old_parent:
+            where = f"after {change.previous}" if change.previous else "to the top"
+            return f"{verb} {called}: {where}{again}"
+        case Action.MOVE | Action.REVIVE:
+            return f"{verb} {called}: {change.old_parent or 'the top'} → {change.parent or 'the top'}{again}"
+        case Action.CREATE if change.parent:
+            return f"{verb} {called}  (under {change.parent}){again}"
+        case _:
+            return f"{verb} {called}{again}"
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, str):
+        flat = " ".join(value.split())
+        return f"“{flat if len(flat) <= 80 else flat[:79] + '…'}”"
+    return "nothing" if value is None else str(value)
+
+
+def _show_drift(screen: Screen, plan: ChangePlan, show_all: bool) -> None:
+    if not plan.drifts:
+        return
+    screen.say()
+    screen.say(f"Changed in the LMS by somebody else: {len(plan.drifts):,}", "bold")
+    done = {
+        Stance.ENFORCE: "put back",
+        Stance.RESPECT: "left as it is (respect)",
+        Stance.REPORT: "for you to decide (report)",
+    }
+    for drift in plan.drifts if show_all else plan.drifts[:REMARKS_SHOWN]:
+        change = f"{_text(drift.applied)} → {_text(drift.actual)}" if drift.field != "presence" else "gone"
+        screen.say(f"  ! {drift.kind} {drift.key} {drift.field}: {change}: {done[drift.stance]}", "magenta")
+    if not show_all and len(plan.drifts) > REMARKS_SHOWN:
+        screen.say(f"  … and {len(plan.drifts) - REMARKS_SHOWN:,} more (--all shows them)")
+
+
+def _show_remarks(screen: Screen, plan: ChangePlan, show_all: bool) -> None:
+    headings = {
+        Severity.WARNING: "Warnings",
+        Severity.WAITS: "Waits for something to be done by hand, or for an answer",
+        Severity.NOTE: "Notes",
+    }
+    for severity, heading in headings.items():
+        mine = [remark for remark in plan.remarks if remark.severity is severity]
+        if not mine:
+            continue
+        screen.say()
+        screen.say(f"{heading}: {len(mine):,}", "bold")
+        for remark in mine if show_all else mine[:REMARKS_SHOWN]:
+            about = " ".join(part for part in (remark.kind, remark.key) if part)
+            screen.say(f"  {about}: {remark.says}" if about else f"  {remark.says}")
+        if not show_all and len(mine) > REMARKS_SHOWN:
+            screen.say(f"  … and {len(mine) - REMARKS_SHOWN:,} more (--all shows them)")

@@ -1,0 +1,135 @@
+"""The main job end to end, against a simulated Moodle: what a newcomer sees first."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bridge.settings import load_settings
+from bridge.sync.clock import Clock
+from bridge.sync.pull import PullOrder
+from connectors.simulators.moodle import MoodleSimulator, SimulatorConfig
+from jobs import check, pull, push
+from jobs.samples import sample_company, sample_scales
+from jobs.sites import Workplace, workplace
+
+
+@dataclass(slots=True)
+class DemoReport:
+    """What the demonstration did, in numbers, and what did not come out as it should."""
+
+    numbers: dict[str, Any] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything came out as it should."""
+        return not self.wrong
+
+    def expect(self, what: str, holds: bool) -> None:
+        """Note what did not come out as it should."""
+        if not holds:
+            self.wrong.append(what)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object."""
+        return {"ok": self.ok, "wrong": self.wrong, **self.numbers}
+
+
+def demo(folder: Path, model: Path | None, latency: float, say: Callable[[str], None]) -> DemoReport:
+    """Push a competency model into a simulated Moodle, tamper with it, undo, and pull completions back.
+
+    Everything it writes lies in `folder`, which is emptied first if an earlier demonstration made it.
+    """
+    model = model or sample_company()
+    _clear(folder)
+    report = DemoReport()
+    with MoodleSimulator(SimulatorConfig(latency=latency)) as moodle:
+        moodle.seed.reference_site()
+        moodle.seed.completion_report()
+        moodle.seed.competencies_report()
+        for name, labels in sample_scales():
+            moodle.seed.scale(name, labels)
+        variables = {"MOODLE_URL": moodle.url, "MOODLE_TOKEN": moodle.token}
+        with workplace(load_settings(folder.absolute(), variables), None) as place:
+            say(f"A simulated Moodle 4.5 runs at {moodle.url}; the job architecture comes from {model}.")
+            _check(place, model, say, report)
+            _push_twice(place, moodle, model, say, report)
+            _tamper(place, moodle, model, say, report)
+            _bring_back(place, folder, say, report)
+    for what in report.wrong:
+        say(f"This did not come out as it should: {what}")
+    say(f"Done. The store and the exported completions are in {folder}/.")
+    say("Next: `lms-bridge init`, put the address and token of your own Moodle into .env, then `lms-bridge check`.")
+    return report
+
+
+def _clear(folder: Path) -> None:
+    if (folder / ".lms-bridge").is_dir():
+        shutil.rmtree(folder / ".lms-bridge")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _check(place: Workplace, model: Path, say: Callable[[str], None], report: DemoReport) -> None:
+    found = check.check(place, model)
+    missing = [finding for finding in found.capabilities.findings if not finding.ok]
+    say(f"\n$ lms-bridge check --model {model}")
+    say(f"{found.capabilities.product} {found.capabilities.release}, {len(missing)} things missing, ready: {found.ok}")
+    report.expect("the site is ready", found.ok)
+
+
+def _push_twice(
+    place: Workplace, moodle: MoodleSimulator, model: Path, say: Callable[[str], None], report: DemoReport
+) -> None:
+    say(f"\n$ lms-bridge push --model {model} --yes")
+    began = time.monotonic()
+    first = push.push(place, model, Clock())
+    seconds = time.monotonic() - began
+    requests = moodle.requests.total
+    for kind, actions in first.tally.to_json().items():
+        counted = ", ".join(
+            f"{number:,} {action} {state}" for action, states in actions.items() for state, number in states.items()
+        )
+        say(f"  {kind}: {counted}")
+    say(f"{first.tally.count('applied'):,} changes in {seconds:.1f} s and {requests:,} requests.")
+    report.numbers["first_push"] = {"applied": first.tally.count("applied"), "seconds": seconds, "requests": requests}
+    report.expect("the first push ends well", first.state == "done")
+    say(f"\n$ lms-bridge push --model {model} --yes        # once more")
+    second = push.push(place, model, Clock())
+    say(f"{second.tally.count('applied'):,} changes: the LMS says what the files say.")
+    report.numbers["second_push"] = {"applied": second.tally.count("applied")}
+    report.expect("the second push writes nothing", not second.plan.changes)
+
+
+def _tamper(
+    place: Workplace, moodle: MoodleSimulator, model: Path, say: Callable[[str], None], report: DemoReport
+) -> None:
+    victim = next(row for row in moodle.db.competencies.rows.values() if row["idnumber"] not in ("", "RETIRED"))
+    was = victim["shortname"]
+    victim["shortname"] = "Edited by hand in Moodle"
+    say(f"\nSomebody renames “{was}” in Moodle …")
+    say(f"$ lms-bridge plan --model {model}")
+    plan = push.plan(place, model, Clock())
+    for drift in plan.drifts:
+        say(f"  ! {drift.kind} {drift.key} {drift.field}: “{drift.applied}” → “{drift.actual}” ({drift.stance.value})")
+    report.expect("the edit shows as drift", [drift.actual for drift in plan.drifts] == ["Edited by hand in Moodle"])
+    push.push(place, model, Clock())
+    say(f"After a push it is “{victim['shortname']}” again.")
+    report.expect("the edit is put back", victim["shortname"] == was)
+
+
+def _bring_back(place: Workplace, folder: Path, say: Callable[[str], None], report: DemoReport) -> None:
+    say("\n$ lms-bridge pull")
+    first = pull.pull(place, PullOrder(), Clock())
+    for kind, counts in first.counts().items():
+        say(f"  {kind}: " + ", ".join(f"{number:,} {word}" for word, number in counts.items() if number))
+    target = folder / "completions.csv"
+    say(f"\n$ lms-bridge export completions --to {target}")
+    rows = pull.export(place, "completions", target)
+    say(f"{rows:,} rows in {target}.")
+    report.numbers["pull"] = first.counts()
+    report.expect("completions come back", rows > 0)

@@ -1,0 +1,159 @@
+"""Running the real command line against a simulated Moodle, as a person or a scheduler does."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from connectors.simulators.moodle import MoodleSimulator, SimulatorConfig
+
+ROOT = Path(__file__).parent.parent.parent
+COMPANY = ROOT / "samples" / "company"
+
+SETTINGS = """
+[sites.moodle]
+kind = "moodle"
+url = "env:MOODLE_URL"
+token = "env:MOODLE_TOKEN"
+
+[sites.moodle.options]
+server_limit = 0.05
+"""
+"""A server that is known to give up after a twentieth of a second, so that looking things up does not take a minute."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The object that `--json` printed."""
+        return json.loads(self.out)
+
+
+@dataclass(slots=True)
+class Workbench:
+    """A folder with settings, and a Moodle that the commands run in it talk to."""
+
+    folder: Path
+    moodle: MoodleSimulator
+    more: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment the commands run in: nothing of ours but the site's address and token."""
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "SYSTEMROOT")}
+        return {
+            **kept,
+            "PYTHONPATH": str(ROOT),
+            "MOODLE_URL": self.moodle.url,
+            "MOODLE_TOKEN": self.moodle.token,
+            "NO_COLOR": "1",
+            **self.more,
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `lms-bridge` with arguments."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "bridge", *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, timeout: float = 120) -> Answer:
+        """Run `lms-bridge` with arguments to its end."""
+        process = self.start(*arguments)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            raise
+        return Answer(process.returncode, out, err)
+
+
+@contextmanager
+def workbench(
+    folder: Path, *, latency: float = 0.0, settings: str = SETTINGS, config: SimulatorConfig | None = None
+) -> Iterator[Workbench]:
+    """A fresh simulated Moodle with the sample company's scales, and a folder with settings for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bridge.toml").write_text(settings, "utf-8")
+    with MoodleSimulator(config or SimulatorConfig(latency=latency)) as moodle:
+        for name, labels in scales(COMPANY):
+            moodle.seed.scale(name, labels)
+        yield Workbench(folder, moodle)
+
+
+def scales(folder: Path) -> list[tuple[str, list[str]]]:
+    """Return the scales of a model's folder as (name, labels from the lowest up)."""
+    found: dict[str, list[str]] = {}
+    for row in rows(folder / "competency_scales.csv"):
+        found.setdefault(row["name"], []).append(row["label"])
+    return list(found.items())
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(path: Path, found: list[Mapping[str, str]] | list[dict[str, str]]) -> None:
+    """Write rows to a CSV file with the first row's columns."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+
+
+def small_model(folder: Path, competencies: int = 160, positions: int = 6) -> Path:
+    """Write a part of the sample company: its first competencies of each framework, and some positions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("competency_scales.csv", "competency_frameworks.csv", "job_families.csv"):
+        (folder / name).write_bytes((COMPANY / name).read_bytes())
+    every = rows(COMPANY / "competencies.csv")
+    kept = [row for row in every if row["framework"] == "CORE"]
+    for row in every:
+        parent = row["parent"]
+        if (
+            row["framework"] == "WORK"
+            and len(kept) < competencies
+            and (not parent or any(one["idnumber"] == parent for one in kept))
+        ):
+            kept.append(row)
+    keys = {row["idnumber"] for row in kept}
+    write_rows(folder / "competencies.csv", kept)
+    chosen = rows(COMPANY / "positions.csv")[:positions]
+    write_rows(folder / "positions.csv", chosen)
+    names = {row["idnumber"] for row in chosen}
+    needed = [
+        row
+        for row in rows(COMPANY / "position_competencies.csv")
+        if row["position"] in names and row["competency"] in keys
+    ]
+    write_rows(folder / "position_competencies.csv", needed)
+    related = [row for row in rows(COMPANY / "related_competencies.csv") if set(list(row.values())[:2]) <= keys]
+    if related:
+        write_rows(folder / "related_competencies.csv", related)
+    rules = [row for row in rows(COMPANY / "roll_up_rules.csv") if row["competency"] in keys]
+    if rules:
+        write_rows(folder / "roll_up_rules.csv", rules)
+    return folder
