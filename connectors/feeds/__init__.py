@@ -1,6 +1,8 @@
 """HRIS feeds: folders and SFTP drops, read, staged and compared."""
 
 from connectors.feeds.folder import FolderFeed
+from connectors.feeds.outbox import Delivered, FolderOutbox, Outbox, SftpOutbox
+from connectors.feeds.pgp import PgpOpener
 from connectors.feeds.settings import (
     FeedSettings,
     FolderOutboxSettings,
@@ -13,6 +15,7 @@ from connectors.feeds.settings import (
     SftpServer,
     SftpSettings,
 )
+from connectors.feeds.sftp import SftpFeed
 from connectors.feeds.source import (
     Arrival,
     FeedSource,
@@ -26,19 +29,25 @@ from connectors.feeds.source import (
 
 __all__ = [
     "Arrival",
+    "Delivered",
     "FeedSettings",
     "FeedSource",
     "FolderFeed",
+    "FolderOutbox",
     "FolderOutboxSettings",
     "FolderSettings",
     "Manifest",
     "Order",
+    "Outbox",
     "PassedOver",
+    "PgpOpener",
     "PgpSettings",
     "Readiness",
     "ReadyWhen",
     "ReceivedFile",
     "Seen",
+    "SftpFeed",
+    "SftpOutbox",
     "SftpOutboxSettings",
     "SftpServer",
     "SftpSettings",

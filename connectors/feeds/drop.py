@@ -6,51 +6,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from bridge.ports import RetryLater, SkipItem
 from bridge.sync.clock import Clock
 from connectors.feeds.inbox import Partial, prepare_inbox
 from connectors.feeds.manifests import LARGEST, read_manifest
 from connectors.feeds.names import judge_name, shown, with_tag
+from connectors.feeds.pgp import PgpOpener
 from connectors.feeds.readiness import WHY_SUFFIX, Entry, Watch, older, sort_out, utc
 from connectors.feeds.settings import FeedSettings
 from connectors.feeds.source import Arrival, Manifest, ReceivedFile, Seen, Survey, never_seen
 
 
-class Opener(Protocol):
-    """Turns a delivered file into a readable one: decrypts it and checks who signed it."""
-
-    def open(self, delivered: Path, name: str, local_name: str) -> Opened:
-        """Return the readable file, in the same folder; `delivered` is gone afterwards, also on a fault."""
-
-    def close(self) -> None:
-        """Give back what was held open."""
-
-
-class Opened(Protocol):
-    """A file that was opened."""
-
-    @property
-    def path(self) -> Path:
-        """Where it is."""
-
-    @property
-    def sha256(self) -> str:
-        """Its SHA-256."""
-
-    @property
-    def signed_by(self) -> str | None:
-        """Fingerprint of the signer's primary key."""
-
-
 class Drop(ABC):
     """A drop: survey it, take files from it. Where it is, and how bytes come from there, its heirs know."""
 
-    def __init__(self, settings: FeedSettings, clock: Clock, opener: Opener | None) -> None:
+    def __init__(self, settings: FeedSettings, clock: Clock) -> None:
         self._common = settings
         self._clock = clock
-        self._opener = opener
+        pgp = settings.pgp
+        self._opener = None if pgp is None else PgpOpener(pgp, settings.max_bytes, settings.place)
         self._watch = Watch()
 
     def survey(self) -> Survey:
@@ -137,14 +112,14 @@ class Drop(ABC):
         )
         return what.name + WHY_SUFFIX, text
 
-    def _archive_name(self, name: str, taken: set[str]) -> str:
-        """Return a name that is free in the archive: the file's own, else with the time, else with a number too."""
-        if name not in taken:
-            return name
+    def _archive_name(self, arrival: Arrival, taken: Callable[[str], bool]) -> str:
+        """Return a name that is free in the archive, for the file and its companions: its own, else with the time."""
+        suffixes = [one.removeprefix(arrival.name) for one in (arrival.name, *arrival.companions)]
         stamp = utc(self._clock.now()).strftime("%Y%m%dT%H%M%SZ")
-        candidate, number = with_tag(name, stamp), 2
-        while candidate in taken:
-            candidate, number = with_tag(name, f"{stamp}-{number}"), number + 1
+        candidate, number = arrival.name, 1
+        while any(taken(candidate + suffix) for suffix in suffixes):
+            candidate = with_tag(arrival.name, stamp if number == 1 else f"{stamp}-{number}")
+            number += 1
         return candidate
 
 

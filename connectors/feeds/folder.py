@@ -9,7 +9,7 @@ from datetime import datetime
 
 from bridge.ports import BridgeError, FixConfiguration, RetryLater, SkipItem
 from bridge.sync.clock import Clock
-from connectors.feeds.drop import Drop, Opener, changed_meanwhile
+from connectors.feeds.drop import Drop, changed_meanwhile
 from connectors.feeds.inbox import Partial
 from connectors.feeds.names import shown
 from connectors.feeds.readiness import Entry, EntryKind, utc
@@ -22,8 +22,8 @@ _BLOCK = 1024 * 1024
 class FolderFeed(Drop):
     """Takes files from a folder. Symbolic links are never followed."""
 
-    def __init__(self, settings: FolderSettings, clock: Clock | None = None, opener: Opener | None = None) -> None:
-        super().__init__(settings, clock or Clock(), opener)
+    def __init__(self, settings: FolderSettings, clock: Clock | None = None) -> None:
+        super().__init__(settings, clock or Clock())
         self._settings = settings
         self._path = settings.path
 
@@ -35,11 +35,14 @@ class FolderFeed(Drop):
             return str(source)
         folder = self._path / self._settings.archive
         try:
-            now = source.lstat()
+            try:
+                now = source.lstat()
+            except FileNotFoundError:
+                return f"{source} (no longer there: moved or taken away meanwhile)"
             if (now.st_size, _modified(now)) != (arrival.size, arrival.modified):
                 return f"{source} (replaced by a newer file meanwhile, which stays to be taken)"
             folder.mkdir(parents=True, exist_ok=True)
-            name = self._archive_name(arrival.name, set(os.listdir(folder)))
+            name = self._archive_name(arrival, lambda one: os.path.lexists(folder / one))
             # The marker goes first: one that stayed behind would vouch for the next file of the same name.
             for companion in (*arrival.companions, arrival.name):
                 moved = folder / (name + companion.removeprefix(arrival.name))

@@ -5,37 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from bridge.ports import FixConfiguration, RetryLater, SkipItem, StopRun
-from bridge.sync.clock import Clock
 from connectors.feeds import FeedSource, FolderFeed, FolderSettings, Order, Readiness, ReadyWhen
 from connectors.feeds.inbox import Partial
-
-ROWS = b"employee_id,name\n007,Bond\n"
-
-
-@dataclass
-class HandClock:
-    """A clock that moves only when somebody waits; `meanwhile` is what happens during the wait."""
-
-    time: float = 1_800_000_000.0
-    meanwhile: Callable[[], None] = lambda: None
-    slept: list[float] = field(default_factory=list)
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.slept.append(seconds)
-        self.time += seconds
-        self.meanwhile()
-
-    def clock(self) -> Clock:
-        """Return it in the form the feed takes."""
-        return Clock(lambda: self.time, self.sleep)
+from tests.integration.feeds.support import AT_ONCE, ROWS, HandClock
 
 
 @pytest.fixture
@@ -51,9 +28,6 @@ def drop(tmp_path: Path) -> Path:
 def inbox(tmp_path: Path) -> Path:
     """An inbox that is not there yet."""
     return tmp_path / "state" / "inbox"
-
-
-AT_ONCE = Readiness(interval=0)
 
 
 def test_a_file_is_taken_whole_and_archived_with_its_companions(drop: Path, inbox: Path) -> None:
