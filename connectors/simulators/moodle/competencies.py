@@ -432,10 +432,7 @@ def _filtered(call: Call, filters: list[Row]) -> list[Row]:
 
 
 def _as_stored(call: Call, rows: list[Row]) -> list[Row]:
-    """Return rows as the database finds them unsorted.
-
-    By its index on id numbers where a framework is a small part.
-    """
+    """Return rows as the database finds them unsorted: by its id number index in a small framework."""
     if len(rows) * 3 > len(call.db.competencies):
         return rows
     return sorted(rows, key=lambda row: collate(row["idnumber"]))

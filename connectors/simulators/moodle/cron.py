@@ -72,10 +72,7 @@ def plan_from_template(template: Row, user: int, now: int, by: int) -> Row:
 
 
 def _aggregate_completions(site: Site) -> int:
-    """Complete courses whose criteria are all met.
-
-    With the time of the last criterion (observed on Moodle 4.5.6).
-    """
+    """Complete courses whose criteria are all met, dated by the last one (observed on Moodle 4.5.6)."""
     made = 0
     now = site.now()
     for course in site.db.courses:

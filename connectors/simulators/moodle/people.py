@@ -174,10 +174,7 @@ def set_profile(call: Call, user: Row, given: list[Row]) -> None:
 
 
 def _midnight(value: str) -> str:
-    """Return the epoch second of the day's start for a time or a date.
-
-    As a field without time of day keeps it.
-    """
+    """Return the start of the day of a time or a date, as a field without time of day keeps it."""
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value or ""):
         return str(int(datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp()))
     if not re.fullmatch(r"-?\d+", value or ""):

@@ -4,7 +4,8 @@ Both are added by web service, with the values of a condition set on its page.
 """
 
 from connectors.simulators.moodle.errors import invalid_parameter
-from connectors.simulators.moodle.reports import columns_of, editable_report
+from connectors.simulators.moodle.reportcolumns import columns_of
+from connectors.simulators.moodle.reports import editable_report
 from connectors.simulators.moodle.site import Call, function
 from connectors.simulators.moodle.tables import Row
 

@@ -174,10 +174,7 @@ class Seeder:
     def narrow_token(
         self, token: str, functions: list[str] | None = None, capabilities: list[str] | None = None
     ) -> Row:
-        """Add a token with fewer functions, or of a new account with only these capabilities.
-
-        And return its row.
-        """
+        """Add a token with fewer functions, or of a new account with only these capabilities."""
         if capabilities is None:
             return self.add_token(token, self.db.users.find("username", "wsbridge")[0]["id"], functions=functions)
         name = f"ws{len(self.db.users) + 1}"
@@ -233,10 +230,7 @@ class Seeder:
         return int(row["id"])
 
     def course(self, shortname: str, fullname: str, category: int = 1, **more: Any) -> int:
-        """Add a course with a forum.
-
-        A page and a label (completion by view and by hand) and return its id.
-        """
+        """Add a course with a forum, a page and a label (done by viewing and by hand); return its id."""
         now = self.site.now()
         row = self.db.courses.insert(
             {
@@ -278,10 +272,7 @@ class Seeder:
         return int(row["id"])
 
     def courses(self, count: int, category: int | None = None) -> list[int]:
-        """Add courses CRS01 and so on, id numbers TRN-001 and so on.
-
-        With completion criteria of four kinds.
-        """
+        """Add courses CRS01 and so on, id numbers TRN-001 and so on, completed in four kinds of ways."""
         where = self.category("Training", "TRAIN") if category is None else category
         ids = []
         for n in range(1, count + 1):
@@ -299,10 +290,7 @@ class Seeder:
             row["sortorder"] = category * 10000 + place
 
     def criteria(self, course: int, kind: int, timeend: int | None = None) -> None:
-        """Set what completes a course.
-
-        By oneself (1), at a date (2), by its activities (4), by a manager (7).
-        """
+        """Set what completes a course: oneself (1), a date (2), its activities (4), a manager (7)."""
         if kind == ACTIVITY:
             for module in self.db.modules.find("course", course):
                 if module["completion"]:
@@ -359,10 +347,7 @@ class Seeder:
                 )
 
     def enrolments(self, users: list[int], courses: list[int], completed: float = 0.5, half: bool = True) -> None:
-        """Enrol everybody in half of the courses (or all).
-
-        And complete that share of the enrolments over two years.
-        """
+        """Enrol everybody in half of the courses (or all), and complete that share over two years."""
         now = self.site.now()
         for i, course in enumerate(courses):
             members = [u for n, u in enumerate(users, 1) if not half or (3 * i + 7 * n + 13) % 20 < 10]
@@ -389,14 +374,14 @@ class Seeder:
 
     def completion_report(self) -> int:
         """Add the report *course participants with completion* that the bridge reads."""
-        from connectors.simulators.moodle.reports import COMPLETION_COLUMNS, PARTICIPANTS
+        from connectors.simulators.moodle.reportcolumns import COMPLETION_COLUMNS, PARTICIPANTS
 
         conditions = {"enrolment:status_operator": 1, "enrolment:status_value": 0}
         return self.report("Completions feed", PARTICIPANTS, list(COMPLETION_COLUMNS), conditions)
 
     def competencies_report(self) -> int:
         """Add a report on the core source *Competencies*."""
-        from connectors.simulators.moodle.reports import COMPETENCIES, COMPETENCY_COLUMNS
+        from connectors.simulators.moodle.reportcolumns import COMPETENCIES, COMPETENCY_COLUMNS
 
         return self.report(
             "Competencies feed", COMPETENCIES, list(COMPETENCY_COLUMNS), {"framework:visible_operator": 1}

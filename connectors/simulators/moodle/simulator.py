@@ -15,6 +15,7 @@ from connectors.simulators.moodle import (  # noqa: F401 - importing the modules
     completion,
     courselinks,
     courses,
+    enrolments,
     frameworks,
     pages,
     people,
@@ -122,10 +123,7 @@ class MoodleSimulator:
         return result
 
     def comparable(self) -> dict[str, Any]:
-        """Return the competency side without ids or times, keyed by id numbers and names.
-
-        To compare the ends of two runs.
-        """
+        """Return the state without ids or times, by id numbers and names, to compare how two runs ended."""
         from connectors.simulators.moodle.comparison import comparable
 
         with self.site.lock:

@@ -55,7 +55,7 @@ class Site:
         self.moving: set[int] = set()
         self.wwwroot = config.wwwroot or "http://localhost"
         self._offset = 0
-        self.kill_after_writes: dict[int, int] = {}
+        self.report_rows: dict[tuple[int, int], tuple[Any, list[Row]]] = {}
         self.setup()
 
     def setup(self) -> None:

@@ -22,14 +22,16 @@ def collate(text: str) -> str:
 
 
 class Table:
-    """Rows by id, with named indexes kept current."""
+    """Rows by id, with named indexes kept current; `version` counts the changes."""
 
     def __init__(self, name: str, indexes: Mapping[str, IndexKey] | None = None) -> None:
         self.name = name
         self.rows: dict[int, Row] = {}
         self.next_id = 1
+        self.version = 0
         self._keys = dict(indexes or {})
-        self._indexes: dict[str, dict[Hashable, dict[int, None]]] = {name: {} for name in self._keys}
+        # Most keys have one row: its bare id takes a fifth of the memory of a set with it.
+        self._indexes: dict[str, dict[Hashable, int | dict[int, None]]] = {name: {} for name in self._keys}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -45,47 +47,55 @@ class Table:
         """Add a row under the next id (or the one given) and return it."""
         identity = self.next_id if row_id is None else row_id
         self.next_id = max(self.next_id, identity + 1)
+        self.version += 1
         row["id"] = identity
         self.rows[identity] = row
         for name, key in self._keys.items():
-            self._indexes[name].setdefault(key(row), {})[identity] = None
+            self._add(name, key(row), identity)
         return row
 
     def update(self, row: Row, changes: Row) -> None:
         """Change fields of a row in place."""
+        self.version += 1
         before = {name: key(row) for name, key in self._keys.items()}
         row.update(changes)
         for name, key in self._keys.items():
             after = key(row)
             if after != before[name]:
                 self._drop(name, before[name], row["id"])
-                self._indexes[name].setdefault(after, {})[row["id"]] = None
+                self._add(name, after, row["id"])
 
     def delete(self, row_id: int) -> None:
         """Remove a row; its id is not used again."""
+        self.version += 1
         row = self.rows.pop(row_id)
         for name, key in self._keys.items():
             self._drop(name, key(row), row_id)
 
     def delete_where(self, index: str, key: Hashable) -> int:
         """Remove every row under an index key and return how many there were."""
-        ids = list(self._indexes[index].get(key, ()))
+        ids = self._ids(index, key)
         for row_id in ids:
             self.delete(row_id)
         return len(ids)
 
     def find(self, index: str, key: Hashable) -> list[Row]:
         """Return the rows under an index key, in id order."""
-        return [self.rows[row_id] for row_id in sorted(self._indexes[index].get(key, ()))]
+        return [self.rows[row_id] for row_id in self._ids(index, key)]
 
     def first(self, index: str, key: Hashable) -> Row | None:
         """Return the row with the lowest id under an index key, if any."""
         ids = self._indexes[index].get(key)
-        return self.rows[min(ids)] if ids else None
+        if ids is None:
+            return None
+        return self.rows[ids if isinstance(ids, int) else min(ids)]
 
     def count(self, index: str, key: Hashable) -> int:
         """Return how many rows an index key has."""
-        return len(self._indexes[index].get(key, ()))
+        ids = self._indexes[index].get(key)
+        if ids is None:
+            return 0
+        return 1 if isinstance(ids, int) else len(ids)
 
     def dump(self) -> dict[str, Any]:
         """Return the table as JSON-ready data."""
@@ -93,6 +103,7 @@ class Table:
 
     def load(self, data: Mapping[str, Any]) -> None:
         """Replace the content by what `dump` returned."""
+        self.version += 1
         self.rows.clear()
         for index in self._indexes.values():
             index.clear()
@@ -100,11 +111,31 @@ class Table:
             self.insert(dict(row), row["id"])
         self.next_id = data["next_id"]
 
+    def _ids(self, index: str, key: Hashable) -> list[int]:
+        ids = self._indexes[index].get(key)
+        if ids is None:
+            return []
+        return [ids] if isinstance(ids, int) else sorted(ids)
+
+    def _add(self, index: str, key: Hashable, row_id: int) -> None:
+        rows = self._indexes[index]
+        ids = rows.get(key)
+        if ids is None:
+            rows[key] = row_id
+        elif isinstance(ids, int):
+            rows[key] = {ids: None, row_id: None}
+        else:
+            ids[row_id] = None
+
     def _drop(self, index: str, key: Hashable, row_id: int) -> None:
-        ids = self._indexes[index][key]
+        rows = self._indexes[index]
+        ids = rows[key]
+        if isinstance(ids, int):
+            del rows[key]
+            return
         ids.pop(row_id, None)
         if not ids:
-            del self._indexes[index][key]
+            del rows[key]
 
 
 class Database:

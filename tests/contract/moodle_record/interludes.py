@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.simulators.moodle import MoodleSimulator, SimulatorConfig
-from connectors.simulators.moodle.reports import PARTICIPANTS
+from connectors.simulators.moodle.reportcolumns import PARTICIPANTS
 from connectors.simulators.moodle.site import BRIDGE_CAPABILITIES
 from connectors.simulators.moodle.tables import collate
 from tests.contract.moodle_record.replay import Exchange, Replay
