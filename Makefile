@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench sweep lint types docs lock clean
+.PHONY: demo test gnupg bench sweep lint types docs lock clean
 demo: $(STAMP)
 	$(BIN)/lms-bridge demo
 
-test: $(STAMP) lint types
+test: $(STAMP) gnupg lint types
 	$(BIN)/python -m pytest -n 2 -m "not bench and not sweep"
+
+# The tests of PGP feeds make keys and encrypt with a real GnuPG.
+gnupg:
+	@command -v gpg > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -y -qq gnupg; } || { echo "Install GnuPG first: sudo apt-get install gnupg"; exit 2; }
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest -m bench -s -p no:xdist tests/bench

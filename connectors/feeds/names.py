@@ -72,9 +72,9 @@ def judge_name(name: str) -> NameVerdict:
 def with_tag(local: str, tag: str) -> str:
     """Return a local name with a tag before its ending: ``people.csv``, ``2f6b`` → ``people-2f6b.csv``."""
     stem, dot, ending = local.partition(".")
-    ending = dot + ending
-    while len(ending.encode()) > LONGEST // 3:
-        ending = ending[:-1]
+    if not stem:
+        stem, ending = local, ""
+    ending = (dot + ending).encode()[: LONGEST // 3].decode(errors="ignore").rstrip(". ") if ending else ""
     room = LONGEST - len(ending.encode()) - len(tag.encode()) - 1
     return f"{stem.encode()[:room].decode(errors='ignore')}-{tag}{ending}"
 
