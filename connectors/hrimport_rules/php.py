@@ -94,7 +94,7 @@ def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[Record]:
                     break
                 stop = buffer.find(delimiter, position)
                 tail = buffer[position:] if stop < 0 else buffer[position:stop]
-                fields.append(_without_line_end("".join(parts) + tail))
+                fields.append("".join(parts) + _without_line_end(tail))
             else:
                 stop = buffer.find(delimiter, position)
                 fields.append(_without_line_end(buffer[position:]) if stop < 0 else buffer[position:stop])

@@ -125,14 +125,14 @@ class GraphQlClient:
             raise RetryLater(f"No access token: {error}. Try again later.") from None
         answer = _json(reply.text)
         if reply.status != 200 or not isinstance(answer, dict):
-            message = f"{without_query(url)} answered {reply.status} with no token. Check the address."
+            message = f"{without_query(url)} gave no token ({reply.status}). Check the address."
             raise FixConfiguration(message)
         if "access_token" not in answer:
             # An error comes with status 200 as well.
             said = str(answer.get("hint") or answer.get("error_description") or answer.get("error") or "no reason")
             message = (
-                f"The site gave no access token: {self._redact(said)}. Check the API client's id and secret, that it is "
-                "enabled, and that the API is switched on."
+                f"The site gave no access token: {self._redact(said)}. Check the API client's id and secret, that it "
+                "is enabled, and that the API is switched on."
             )
             raise FixConfiguration(message)
         lifetime = float(answer.get("expires_in", 3600))
