@@ -362,16 +362,23 @@ def _markdown_inline(text: str) -> str:
     return re.sub(r"  \n", "<br />\n", text)
 
 
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+
+
 def format_date(timestamp: int, timezone: str = "UTC", pattern: str = "full") -> str:
     """Return a time as Moodle's English writes it, to the minute (`full`), or as `date` or `shortdate`."""
     zone = UTC if timezone in ("UTC", "99", "") else ZoneInfo(timezone)
-    moment = datetime.fromtimestamp(timestamp, zone)
+    at = datetime.fromtimestamp(timestamp, zone)
+    month = _MONTHS[at.month - 1]
     if pattern == "date":
-        return f"{moment.day} {moment:%B} {moment.year}"
+        return f"{at.day} {month} {at.year}"
     if pattern == "shortdate":
-        return f"{moment.day} {moment:%b} {moment.year}"
-    hour = moment.hour % 12 or 12
-    return f"{moment:%A}, {moment.day} {moment:%B} {moment.year}, {hour}:{moment:%M} {moment:%p}"
+        return f"{at.day} {month[:3]} {at.year}"
+    half = "AM" if at.hour < 12 else "PM"
+    return f"{_DAYS[at.weekday()]}, {at.day} {month} {at.year}, {at.hour % 12 or 12}:{at.minute:02d} {half}"
 
 
 def plain(text: str) -> str:
