@@ -9,7 +9,7 @@ from connectors.simulators.moodle.errors import (
     plain,
 )
 from connectors.simulators.moodle.records import too_long
-from connectors.simulators.moodle.site import COURSE, Call, function
+from connectors.simulators.moodle.site import COURSE, COURSECAT, Call, function
 from connectors.simulators.moodle.tables import Row, collate
 
 
@@ -278,3 +278,77 @@ def update_courses(call: Call, args: Row) -> Row:
                 }
             )
     return {"warnings": warnings}
+
+
+@function("core_course_delete_courses")
+def delete_courses(call: Call, args: Row) -> Row:
+    """Delete courses with everything in them; what fails becomes a warning."""
+    warnings = []
+    for identity in args["courseids"]:
+        row = call.db.courses.get(identity)
+        if row is None or identity == 1:
+            warnings.append(
+                {
+                    "item": "course",
+                    "itemid": identity,
+                    "warningcode": "unknowncourseidnumber",
+                    "message": f"Unknown course ID {identity}",
+                }
+            )
+            continue
+        call.require("moodle/course:delete")
+        call.think()
+        db = call.db
+        for table in (db.enrolments, db.criteria, db.modules, db.groups, db.course_competencies, db.course_settings):
+            table.delete_where("course", identity)
+        for completion in [c for c in db.completions if c["course"] == identity]:
+            db.completions.delete(completion["id"])
+        db.courses.delete(identity)
+    return {"warnings": warnings}
+
+
+@function("core_course_search_courses")
+def search_courses(call: Call, args: Row) -> Row:
+    """Answer courses whose names, id number or summary contain a text."""
+    if args["criterianame"] != "search":
+        raise invalid_parameter(f"Invalid criteria name: {args['criterianame']}")
+    needle = collate(args["criteriavalue"] or "")
+    fields = ("fullname", "shortname", "idnumber", "summary")
+    rows = in_order(
+        [r for r in call.db.courses if r["id"] != 1 and any(needle in collate(r.get(f, "")) for f in fields)]
+    )
+    if args["limittoenrolled"]:
+        rows = [row for row in rows if call.site.is_enrolled(row["id"], call.user_id)]
+    if args["onlywithcompletion"]:
+        rows = [row for row in rows if row.get("enablecompletion")]
+    size = args["perpage"]
+    shown = rows[args["page"] * size :][:size] if size else rows
+    told = {
+        *("id", "fullname", "displayname", "shortname", "courseimage", "categoryid", "categoryname", "sortorder"),
+        *("summary", "summaryformat", "summaryfiles", "overviewfiles", "showactivitydates"),
+        *("showcompletionconditions", "contacts", "enrollmentmethods"),
+    }
+    courses = [{k: v for k, v in _public_course(call, row).items() if k in told} for row in shown]
+    return {"total": len(rows), "courses": courses, "warnings": []}
+
+
+@function("core_course_create_categories")
+def create_categories(call: Call, args: Row) -> list[Row]:
+    """Create course categories; an id number is taken once."""
+    call.require("moodle/category:manage")
+    answer = []
+    for given in args["categories"]:
+        if given["parent"] and call.db.categories.get(given["parent"]) is None:
+            raise plain("unknowncategory", "Unknown category!")
+        idnumber = given.get("idnumber") or ""
+        if idnumber and call.db.categories.find("idnumber", collate(idnumber)):
+            raise plain("categoryidnumbertaken", "ID number is already used for another category")
+        call.think()
+        number = call.db.categories.next_id
+        row = call.db.categories.insert(
+            {"name": given["name"], "idnumber": idnumber, "parent": given["parent"], "sortorder": number * 10000,
+             "timemodified": call.now()}
+        )  # fmt: skip
+        call.site.add_context(COURSECAT, row["id"])
+        answer.append({"id": row["id"], "name": row["name"]})
+    return answer

@@ -306,52 +306,6 @@ def unassign_roles(call: Call, args: Row) -> None:
         call.db.role_assignments.delete_where("exact", (context["id"], given["userid"], given["roleid"]))
 
 
-@function("core_group_create_groups")
-def create_groups(call: Call, args: Row) -> list[Row]:
-    """Create groups in courses; names are unique in a course."""
-    answer = []
-    for given in args["groups"]:
-        course = enter(call, given["courseid"])
-        call.require("moodle/course:managegroups")
-        if not given["name"].strip() or any(
-            collate(g["name"]) == collate(given["name"]) for g in call.db.groups.find("course", course["id"])
-        ):
-            raise invalid_parameter("Group with the same name already exists in the course")
-        call.think()
-        row = call.db.groups.insert(
-            {
-                "courseid": course["id"],
-                "name": given["name"],
-                "description": given["description"],
-                "idnumber": given.get("idnumber") or "",
-            }
-        )
-        answer.append({**_group(call, row), "enrolmentkey": given.get("enrolmentkey") or ""})
-    return answer
-
-
-def _group(call: Call, row: Row) -> Row:
-    description, form = call.text(row["description"], 1)
-    return {
-        "id": row["id"],
-        "courseid": row["courseid"],
-        "name": call.string(row["name"]),
-        "description": description,
-        "descriptionformat": form,
-        "enrolmentkey": None,
-        "idnumber": row["idnumber"],
-        "visibility": 0,
-        "participation": True,
-    }
-
-
-@function("core_group_get_course_groups")
-def course_groups(call: Call, args: Row) -> list[Row]:
-    """Answer the groups of a course."""
-    course = enter(call, args["courseid"])
-    return [_group(call, row) for row in call.db.groups.find("course", course["id"])]
-
-
 @function("gradereport_overview_get_course_grades")
 def course_grades(call: Call, args: Row) -> Row:
     """Answer somebody's course grades; nothing is graded here."""

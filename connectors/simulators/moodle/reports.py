@@ -96,6 +96,11 @@ def _report(call: Call, report_id: int, edit: bool = False) -> Row:
     return row
 
 
+def readable_report(call: Call, report_id: int) -> Row:
+    """Return a report the account may see."""
+    return _report(call, report_id)
+
+
 def editable_report(call: Call, report_id: int) -> Row:
     """Return a report the account may edit."""
     return _report(call, report_id, edit=True)

@@ -17,6 +17,7 @@ from connectors.simulators.moodle import (  # noqa: F401 - importing the modules
     courses,
     enrolments,
     frameworks,
+    groups,
     pages,
     people,
     plans,
@@ -25,6 +26,7 @@ from connectors.simulators.moodle import (  # noqa: F401 - importing the modules
     reports,
     siteinfo,
     templates,
+    visits,
 )
 from connectors.simulators.moodle.config import SimulatorConfig
 from connectors.simulators.moodle.faults import FaultPlan

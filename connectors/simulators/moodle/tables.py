@@ -187,6 +187,9 @@ class Database:
             "course_modules_completion", {"pair": lambda r: (r["coursemoduleid"], r["userid"])}
         )
         self.groups = Table("groups", {"course": lambda r: r["courseid"]})
+        self.group_members = Table(
+            "groups_members", {"group": lambda r: r["groupid"], "pair": lambda r: (r["groupid"], r["userid"])}
+        )
         self.frameworks = Table("competency_framework", {"idnumber": lambda r: collate(r["idnumber"])})
         self.competencies = Table(
             "competency",
