@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.model import competency_key
-from bridge.ports import BridgeError, StopRun
+from bridge.ports import BridgeError, SkipItem, StopRun
 from connectors.moodle.client import Call, MoodleClient
 from connectors.moodle.text import fold, unescaped
 
@@ -255,6 +255,8 @@ class Directory:
         if unknown:
             answers = self.client.read_many([Call(SCALE_VALUES, {"scaleid": scale}, raw=True) for scale in unknown])
             for scale, answer in zip(unknown, answers, strict=True):
+                if isinstance(answer, BridgeError) and not isinstance(answer, SkipItem):
+                    raise answer
                 # An unknown id makes Moodle fail with an unnamed error (contracts/moodle-4.5: "unknown scale").
                 self.scale_labels[scale] = (
                     None if isinstance(answer, BridgeError) else tuple(unescaped(str(item["name"])) for item in answer)

@@ -1,0 +1,1 @@
+"""The Moodle connector against the simulated site."""
