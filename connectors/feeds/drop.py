@@ -53,8 +53,12 @@ class Drop(ABC):
             sha256 = self._receive(arrival, partial, notes.append)
         finally:
             partial.close()
-        if manifest is not None:
-            _compare(arrival, manifest, partial, sha256)
+        if manifest is not None and manifest.sha256 not in {None, sha256}:
+            partial.discard()
+            raise SkipItem(
+                f"{shown(arrival.name)} is not what its manifest says: its SHA-256 is {sha256}, the manifest gives "
+                f"{manifest.sha256}. It was damaged or changed on its way; ask the sender to deliver both anew."
+            )
         path, signed_by = partial.settle(verdict.local, sha256), None
         if self._opener is not None:
             opened = self._opener.open(path, arrival.name, path.name)
@@ -94,6 +98,11 @@ class Drop(ABC):
             return None
         content, modified = self._read_companion(arrival.manifest_name, LARGEST)
         manifest = read_manifest(arrival.manifest_name, content, arrival.name)
+        if manifest.size not in {None, arrival.size}:
+            raise RetryLater(
+                f"{shown(arrival.name)} has {arrival.size:,} bytes and its manifest says {manifest.size:,}: it may "
+                "still be on its way. The next run looks again; if it stays so, ask the sender to deliver it anew."
+            )
         if manifest.sha256 is None and manifest.size is None and older(modified, arrival.modified):
             raise RetryLater(
                 f"The manifest of {shown(arrival.name)} is older than the file and carries no checksum, so it may "
@@ -129,19 +138,3 @@ def changed_meanwhile(name: str) -> RetryLater:
         f"{shown(name)} changed while it was being fetched, so it is probably still being written. "
         "Nothing was taken over; the next run looks again."
     )
-
-
-def _compare(arrival: Arrival, manifest: Manifest, partial: Partial, sha256: str) -> None:
-    """Hold what was received against its manifest; remove it from the inbox where they differ."""
-    if manifest.size is not None and manifest.size != partial.size:
-        partial.discard()
-        raise RetryLater(
-            f"{shown(arrival.name)} has {partial.size:,} bytes and its manifest says {manifest.size:,}: it may still "
-            "be on its way. The next run looks again; if it stays so, ask the sender to deliver it anew."
-        )
-    if manifest.sha256 is not None and manifest.sha256 != sha256:
-        partial.discard()
-        raise SkipItem(
-            f"{shown(arrival.name)} is not what its manifest says: its SHA-256 is {sha256}, the manifest gives "
-            f"{manifest.sha256}. It was damaged or changed on its way; ask the sender to deliver both anew."
-        )

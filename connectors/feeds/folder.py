@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import secrets
+import shutil
 import stat
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 from bridge.ports import BridgeError, FixConfiguration, RetryLater, SkipItem
 from bridge.sync.clock import Clock
@@ -46,8 +51,8 @@ class FolderFeed(Drop):
             # The marker goes first: one that stayed behind would vouch for the next file of the same name.
             for companion in (*arrival.companions, arrival.name):
                 moved = folder / (name + companion.removeprefix(arrival.name))
-                if (self._path / companion).exists():
-                    os.rename(self._path / companion, moved)
+                if os.path.lexists(self._path / companion):
+                    _move(self._path / companion, moved)
         except OSError as error:
             raise self._fault(error, f"moving {shown(arrival.name)} to {folder}") from error
         return str(folder / name)
@@ -56,9 +61,15 @@ class FolderFeed(Drop):
         """Put a note beside a file that says why it was left; None where the folder may not be written to."""
         name, text = self._why_note(what, why)
         path = self._path / name
+        # Written beside and put in place, so that a link that somebody laid under this name is not followed.
+        fresh = self._path / f".{secrets.token_hex(8)}.why"
         try:
-            path.write_text(text, encoding="utf-8")
+            with fresh.open("x", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(fresh, path)
         except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
             return None  # the caller keeps the reason, as the contract of `leave` says
         return str(path)
 
@@ -144,6 +155,24 @@ class FolderFeed(Drop):
         return RetryLater(
             f"Failed {doing}: {error.strerror or error}. If that stays so, look at the disk or the mount."
         )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file; the archive may lie on another disk."""
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        fresh = target.with_name(f".{secrets.token_hex(8)}.moving")
+        try:
+            shutil.copy2(source, fresh, follow_symlinks=False)
+            if not fresh.is_symlink() and fresh.stat().st_size != source.stat().st_size:
+                raise OSError(errno.EIO, "the copy in the archive is not whole") from error
+            os.rename(fresh, target)
+        finally:
+            fresh.unlink(missing_ok=True)
+        source.unlink()
 
 
 def _modified(status: os.stat_result) -> datetime:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -16,13 +17,21 @@ from bridge.ports import BridgeError, FixConfiguration, StopRun
 from connectors.feeds.names import with_tag
 
 _BLOCK = 1024 * 1024
+_STALE = 14 * 24 * 3600
+"""Seconds after which a partial file is given up."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def prepare_inbox(inbox: Path) -> None:
-    """Make the inbox where it is missing, open to this account only: feeds hold personal data."""
+    """Make the inbox where it is missing, open to this account only: feeds hold personal data.
+
+    Partial files that nobody resumed for two weeks are removed, for the same reason.
+    """
     try:
         inbox.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for partial in inbox.glob(".*.partial*"):
+            if time.time() - partial.lstat().st_mtime > _STALE:
+                partial.unlink(missing_ok=True)
     except OSError as error:
         raise local_fault(error, inbox) from error
 

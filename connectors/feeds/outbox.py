@@ -6,7 +6,6 @@ import contextlib
 import os
 import posixpath
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,8 +80,9 @@ class FolderOutbox:
         temporary = self._path / _temporary(name)
         size = _size_of(local_path)
         try:
-            with local_path.open("rb") as source, temporary.open("xb") as copy:
-                shutil.copyfileobj(source, copy, _BLOCK)
+            with temporary.open("xb") as copy:
+                for block in _blocks(local_path):
+                    copy.write(block)
                 copy.flush()
                 os.fsync(copy.fileno())
             if temporary.stat().st_size != size:
@@ -117,6 +117,8 @@ class FolderOutbox:
         """Bring a file into a folder and return its path there."""
         source = self._path / _plain(name)
         self._must_exist()
+        if source.is_symlink():
+            raise SkipItem(f"{shown(name)} in {self._path} is a symbolic link and is not followed. Look who laid it.")
         prepare_inbox(folder)
         partial = Partial(folder, name)
         partial.discard()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -157,9 +159,9 @@ def test_without_manifest_a_file_waits_for_it(drop: Path) -> None:
 
 def test_files_come_in_the_order_of_names_or_dates(drop: Path) -> None:
     """Name order is the names', date order the times', and the pattern holds."""
-    for name, time in [("a.csv", 300), ("b.csv", 100), ("c.csv", 200), ("d.txt", 50)]:
+    for name, moment in [("a.csv", 300), ("b.csv", 100), ("c.csv", 200), ("d.txt", 50)]:
         (drop / name).touch()
-        os.utime(drop / name, (time, time))
+        os.utime(drop / name, (moment, moment))
     (drop / "people.csv").unlink()
     by_name = FolderFeed(FolderSettings(path=drop, readiness=AT_ONCE))
     by_date = FolderFeed(FolderSettings(path=drop, readiness=AT_ONCE, order=Order.DATE))
@@ -264,3 +266,45 @@ def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path) 
     with pytest.raises(StopRun, match="Free some space"):
         Partial(tmp_path, "people.csv").begin({}, 2**62)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_laid_under_the_name_of_the_note_is_not_followed(drop: Path, tmp_path: Path) -> None:
+    """Whoever may write to the drop could otherwise have our files overwritten."""
+    precious = tmp_path / "precious"
+    precious.write_text("ours")
+    (drop / "people.csv.why.txt").symlink_to(precious)
+    feed = FolderFeed(FolderSettings(path=drop, readiness=AT_ONCE))
+    assert feed.leave(feed.arrivals()[0], "Wrong.") is not None
+    assert precious.read_text() == "ours"
+    assert "Wrong." in (drop / "people.csv.why.txt").read_text()
+
+
+def test_an_archive_on_another_disk_works(
+    drop: Path, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renaming across disks is refused by the system; here by hand, as there may be one disk only."""
+    rename = os.rename
+
+    def across(source: Path, target: Path) -> None:
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", across)
+    (drop / "people.csv.done").touch()
+    feed = FolderFeed(FolderSettings(path=drop, readiness=AT_ONCE, archive=str(tmp_path / "elsewhere")))
+    feed.archive(feed.take(feed.arrivals()[0], inbox))
+    assert list(drop.iterdir()) == []
+    assert (tmp_path / "elsewhere" / "people.csv").read_bytes() == ROWS
+    assert sorted(one.name for one in (tmp_path / "elsewhere").iterdir()) == ["people.csv", "people.csv.done"]
+
+
+def test_partial_files_that_nobody_resumes_go_after_two_weeks(drop: Path, inbox: Path) -> None:
+    """They hold personal data."""
+    inbox.mkdir(mode=0o700, parents=True)
+    for name, days in [(".old.partial", 15), (".old.partial.json", 15), (".new.partial", 13)]:
+        (inbox / name).touch()
+        os.utime(inbox / name, (time.time() - days * 86_400,) * 2)
+    feed = FolderFeed(FolderSettings(path=drop, readiness=AT_ONCE))
+    feed.take(feed.arrivals()[0], inbox)
+    assert sorted(one.name for one in inbox.iterdir()) == [".new.partial", "people.csv"]

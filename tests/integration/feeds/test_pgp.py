@@ -53,7 +53,9 @@ def people() -> Iterator[dict[str, Keys]]:
     for name in ("us", "sender", "stranger"):
         (base / name).mkdir(mode=0o700)
         found[name] = keys = Keys(base / name)
-        keys.gpg("--quick-gen-key", f"{name}@example.com", "future-default")
+        keys.gpg(
+            "--quick-gen-key", f"{name}@example.com", *(["future-default"] if name == "us" else ["ed25519", "sign"])
+        )
     us, sender, stranger = found.values()
     us.knows(sender)
     sender.knows(us)
