@@ -419,7 +419,7 @@ class Seeder:
 
         300 users, 20 courses, 3,000 enrolments, 1,500 completions.
         """
-        self.profile_field("positioncode", "Position code", shortcode=True)
+        self.profile_field("positioncode", "Position code")
         self.profile_field("orgcode", "Organisation code")
         self.profile_field("hiredate", "Hire date", "datetime")
         self.profile_field("grade", "Grade", "menu", options=["Junior", "Senior", "Lead"])
@@ -446,3 +446,23 @@ class Seeder:
                 row["profile"] = fields
         courses = self.courses(20)
         self.enrolments(people, courses)
+        self.reference_tokens()
+
+    def reference_tokens(self) -> dict[str, str]:
+        """Add the further tokens of the reference site and return them by what is wrong with them."""
+        service = self.db.users.find("username", "wsbridge")[0]["id"]
+        few = [
+            "core_webservice_get_site_info",
+            "core_competency_list_competency_frameworks",
+            "tool_mobile_call_external_functions",
+        ]
+        accounts = {
+            name: self.db.users.find("username", f"ws{name}")[0]["id"] for name in ("limited", "norest", "suspended")
+        }
+        tokens = {name: f"token-{name}" for name in ("few", "expired", "blocked", *accounts)}
+        self.add_token(tokens["few"], service, functions=few)
+        self.add_token(tokens["expired"], service, expired=True)
+        self.add_token(tokens["blocked"], service, ip_blocked=True)
+        for name, account in accounts.items():
+            self.add_token(tokens[name], account)
+        return tokens

@@ -6,6 +6,7 @@ of a server with a fixed number of workers.
 
 import contextlib
 import json
+import logging
 import socket
 import struct
 import threading
@@ -13,8 +14,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape as xml_escape
+from zoneinfo import available_timezones
 
 from connectors.simulators.moodle import batch, faults, params
 from connectors.simulators.moodle.errors import (
@@ -26,6 +29,7 @@ from connectors.simulators.moodle.errors import (
 )
 from connectors.simulators.moodle.site import Call, Site
 
+_LOG = logging.getLogger(__name__)
 JSON = "application/json"
 XML = "application/xml; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -387,6 +391,9 @@ class Request:
             return self._error(error)
         except SimulatedCrashError:
             return Reply(500, HTML, b"")
+        except Exception:  # noqa: BLE001 - a mistake here looks like one in PHP: empty 500, trace in the log
+            _LOG.exception("request %d failed: %s", self.index, self.function)
+            return Reply(500, HTML, b"")
         finally:
             if call is not None:
                 batch.finish(call)
@@ -424,7 +431,7 @@ class Request:
             user,
             token,
             raw=self.form.get("moodlewssettingraw") in ("1", "true"),
-            timezone=str(self.form.get("moodlewssettingtimezone") or site.config.timezone),
+            timezone=_zone(str(self.form.get("moodlewssettingtimezone") or ""), site.config.timezone),
             request=self.index,
             functions=None if functions is None else frozenset(functions),
         )
@@ -468,6 +475,12 @@ class Request:
         if db.tokens.first("token", self.form.get("token") or "") is None:
             return failed("invalidtoken", "Invalid token - token not found")
         return Reply(200, kind, b"[]")
+
+
+@cache
+def _zone(asked: str, default: str) -> str:
+    """Return the zone asked for where it is one, else the site's."""
+    return asked if asked in available_timezones() else default
 
 
 def _bad_token() -> MoodleError:

@@ -196,6 +196,8 @@ class MoodleSimulator:
             return 200, self.run_cron()
         if action == "reset":
             self.reset()
+            if given.get("reference"):
+                self.seed.reference_site()
             return 200, {}
         if action == "stats/reset":
             self.requests.reset()

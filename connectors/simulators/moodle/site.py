@@ -51,7 +51,7 @@ class Site:
         self.db = Database()
         self.lock = threading.Lock()
         self.write_lock = threading.Lock()
-        self.workers = threading.BoundedSemaphore(config.cost.workers) if config.cost.workers else None
+        self._workers: tuple[int, threading.Semaphore | None] = (0, None)
         self.moving: set[int] = set()
         self.wwwroot = config.wwwroot or "http://localhost"
         self._offset = 0
@@ -84,6 +84,14 @@ class Site:
         )
         db.categories.insert({"name": "Category 1", "idnumber": "", "parent": 0, "sortorder": 10000}, 1)
         self.add_context(COURSECAT, 1, 3)
+
+    @property
+    def workers(self) -> threading.Semaphore | None:
+        """Return what counts the busy workers, or nothing where their number is not limited."""
+        count = self.config.cost.workers
+        if self._workers[0] != count:
+            self._workers = (count, threading.Semaphore(count) if count else None)
+        return self._workers[1]
 
     def now(self) -> int:
         """Return the site's time, in epoch seconds."""

@@ -20,7 +20,6 @@ from tests.contract.moodle_record.replay import Exchange, Replay
 SCALE = (
     '[{"scaleid": "2"}, {"id": 1, "scaledefault": 1, "proficient": 0}, {"id": 2, "scaledefault": 0, "proficient": 1}]'
 )
-LIMITED, NOREST, SUSPENDED = 4, 5, 6
 
 
 #: Progress the record shows: course, person, enrolled, completed (None: not completed), to the minute or second.
@@ -91,22 +90,9 @@ def site() -> tuple[MoodleSimulator, dict[str, str]]:
         course["cacherev"] = 1795285918
     for course, user, enrolled, completed in PROGRESS:
         set_progress(moodle, course, user, enrolled, completed)
-    tokens = {
-        name: name.lower()
-        for name in ("TOKEN_LIMITED", "TOKEN_FEW", "TOKEN_EXPIRED", "TOKEN_IP", "TOKEN_NOREST", "TOKEN_SUSPENDED")
-    }
-    service = moodle.db.users.find("username", "wsbridge")[0]["id"]
-    few = [
-        "core_webservice_get_site_info",
-        "core_competency_list_competency_frameworks",
-        "tool_mobile_call_external_functions",
-    ]
-    moodle.seed.add_token(tokens["TOKEN_LIMITED"], LIMITED)
-    moodle.seed.add_token(tokens["TOKEN_FEW"], service, functions=few)
-    moodle.seed.add_token(tokens["TOKEN_EXPIRED"], service, expired=True)
-    moodle.seed.add_token(tokens["TOKEN_IP"], service, ip_blocked=True)
-    moodle.seed.add_token(tokens["TOKEN_NOREST"], NOREST)
-    moodle.seed.add_token(tokens["TOKEN_SUSPENDED"], SUSPENDED)
+    names = {"few": "FEW", "expired": "EXPIRED", "blocked": "IP", "limited": "LIMITED", "norest": "NOREST",
+             "suspended": "SUSPENDED"}  # fmt: skip
+    tokens = {f"TOKEN_{recorded}": f"token-{name}" for name, recorded in names.items()}
     return moodle, tokens
 
 
