@@ -1,0 +1,592 @@
+"""Staging: the rows of one file in tables of their own, and their comparison with what the feed last said, as sets.
+
+The tables are temporary: they live with one connection, cost the store's log nothing, and take no lock. Only `applied`
+(in `bridge.store.roster`) writes what lasts. Memory is bounded by the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from bridge.roster import CONTENT, RosterRow
+from bridge.store import Store
+from bridge.store.feed_tables import AbsenceRow, RosterTable, StagedRow, WaitingRow
+from bridge.store.state import table_of
+
+BATCH = 5_000
+"""Rows handed to the database at once."""
+
+REFUSED, SEEN, WAITING, HELD = "refused", "seen", "waiting", "held"
+CREATED, UPDATED, UNCHANGED = "created", "updated", "unchanged"
+
+_metadata = MetaData()
+
+stage = Table(
+    "stage",
+    _metadata,
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+    *(
+        Column(name, Text, nullable=False, server_default={"status": "active", "primary": "1"}.get(name, ""))
+        for name in RosterRow._fields
+    ),
+    Column("action", Text, nullable=False, server_default=""),
+    Column("verdict", Text, nullable=False, server_default=""),
+    Column("roster_id", Integer),
+    prefixes=["TEMPORARY"],
+)
+"""The rows of the file that are not word for word as they were; `verdict` is what becomes of each."""
+
+seen = Table(
+    "stage_seen",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("line", Integer, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+"""Rows of the roster that the file repeats word for word."""
+
+bosses = Table("stage_boss", _metadata, Column("person", Text, primary_key=True), prefixes=["TEMPORARY"])
+"""Everybody whom somebody names as manager."""
+
+asked = Table(
+    "stage_address",
+    _metadata,
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    Column("email", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+"""Addresses that are new to their person."""
+
+missing = Table(
+    "stage_missing",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    prefixes=["TEMPORARY"],
+)
+"""Rows of the roster that the file lacks."""
+
+PLAIN = ("person", "first_name", "last_name", "email", "username", "status", "title", "unit", "manager", "start")
+"""What most rows say and nothing else but `extra`; such rows are handed over in short form."""
+
+_SHORT = ("line", "hash", *PLAIN, "extra")
+_LONG = ("line", "hash", *RosterRow._fields, "action", "verdict")
+
+roster = table_of(RosterTable)
+absence = table_of(AbsenceRow)
+
+
+def _insert_sql(connection: Connection, table: Table, columns: Sequence[str]) -> str:
+    """Return the insert statement in the driver's own words: rows by the hundred thousand go in without detours."""
+    quote = connection.dialect.identifier_preparer.quote
+    names = ", ".join(quote(name) for name in columns)
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    marks = ", ".join([mark] * len(columns))
+    return f"INSERT INTO {quote(table.name)} ({names}) VALUES ({marks})"  # noqa: S608  names from this module alone
+
+
+class Staging:
+    """One file on its way. Rows are added, then compared; every method works on all rows at once."""
+
+    def __init__(self, connection: Connection, feed: str, others: Collection[str]) -> None:
+        self.connection = connection
+        self.feed = feed
+        self.feeds = (feed, *sorted(set(others) - {feed}))
+        self._short: list[tuple[Any, ...]] = []
+        self._long: list[tuple[Any, ...]] = []
+        self._seen: list[tuple[int, int]] = []
+        self._sql_short = _insert_sql(connection, stage, _SHORT)
+        self._sql_long = _insert_sql(connection, stage, _LONG)
+        self._sql_seen = _insert_sql(connection, seen, ("id", "line"))
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A transaction that writes to the staging tables alone: it neither waits for anybody nor keeps anybody."""
+        self.connection.execution_options(bridge_reads_only=True)
+        with self.connection.begin():
+            yield
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction that may write what lasts; committed at the end of the block."""
+        self.connection.execution_options(bridge_reads_only=False)
+        with self.connection.begin():
+            yield
+
+    # --- Adding rows ------------------------------------------------------------------------------------------------
+
+    def known_hashes(self) -> dict[bytes, int]:
+        """Return the rows of the roster by the hash of how they were written."""
+        rows = self.connection.execute(
+            select(roster.c.hash, roster.c.id)
+            .where(roster.c.feed == self.feed)
+            .execution_options(yield_per=10_000)
+        )
+        return {bytes(row[0]): row[1] for row in rows}
+
+    def add_seen(self, roster_id: int, line: int) -> None:
+        """Add a row that is word for word as it was."""
+        self._seen.append((roster_id, line))
+        if len(self._seen) >= BATCH:
+            self.flush()
+
+    def add_plain(self, row: tuple[Any, ...]) -> None:
+        """Add a good row given as line, hash, the fields of PLAIN, and the further fields."""
+        self._short.append(row)
+        if len(self._short) >= BATCH:
+            self.flush()
+
+    def add(self, line: int, row_hash: bytes, record: RosterRow, action: str = "", verdict: str = "") -> None:
+        """Add a row, good or refused."""
+        self._long.append((line, row_hash, *record, action, verdict))
+        if len(self._long) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what was added."""
+        for sql, rows in ((self._sql_short, self._short), (self._sql_long, self._long), (self._sql_seen, self._seen)):
+            if rows:
+                self.connection.exec_driver_sql(sql, rows)  # type: ignore[arg-type]  # a list of tuples is many rows
+                rows.clear()
+
+    def close_input(self) -> None:
+        """End the adding: find the row of the roster that each row is about."""
+        self.flush()
+        self._index("stage", "person, job")
+        if self.connection.dialect.name == "postgresql":
+            self.connection.exec_driver_sql("ANALYZE stage")
+        if self.connection.execute(select(roster.c.id).where(roster.c.feed == self.feed).limit(1)).first():
+            match = select(roster.c.id).where(
+                roster.c.feed == self.feed, roster.c.person == stage.c.person, roster.c.job == stage.c.job
+            )
+            self.connection.execute(update(stage).values(roster_id=match.scalar_subquery()))
+
+    # --- Questions about sets ---------------------------------------------------------------------------------------
+
+    def duplicates(self) -> Iterator[tuple[int, str, str, bytes, str]]:
+        """Yield (line, person, job, hash, verdict) of rows that share person and job, in order of these."""
+        twice = (
+            select(stage.c.person, stage.c.job)
+            .where(stage.c.person != "")
+            .group_by(stage.c.person, stage.c.job)
+            .having(func.count() > 1)
+        )
+        yield from self._all(
+            select(stage.c.line, stage.c.person, stage.c.job, stage.c.hash, stage.c.verdict)
+            .where(tuple_(stage.c.person, stage.c.job).in_(twice))
+            .order_by(stage.c.person, stage.c.job, stage.c.line)
+        )
+
+    def repeats_of_seen(self) -> list[tuple[int, str, int, bool]]:
+        """Return (line, person, line of the other, same words) of rows about a job that a seen row is about too."""
+        return self._all(
+            select(stage.c.line, stage.c.person, seen.c.line, stage.c.hash == roster.c.hash)
+            .join_from(stage, seen, seen.c.id == stage.c.roster_id)
+            .join(roster, roster.c.id == seen.c.id)
+            .order_by(stage.c.line)
+        )
+
+    def unsee(self, lines: Collection[int]) -> None:
+        """Take rows that were word for word as before into the comparison, refused: another row contradicts them."""
+        if not lines:
+            return
+        source = select(
+            seen.c.line, roster.c.hash, *(roster.c[n] for n in _ROSTER_FIELDS), roster.c.id, literal(REFUSED)
+        ).join_from(seen, roster, roster.c.id == seen.c.id)
+        names = ["line", "hash", *_ROSTER_FIELDS, "roster_id", "verdict"]
+        for some in _portions(lines):
+            self.connection.execute(insert(stage).from_select(names, source.where(seen.c.line.in_(some))))
+            self.connection.execute(delete(seen).where(seen.c.line.in_(some)))
+
+    def refuse(self, lines: Iterable[int]) -> None:
+        """Refuse rows."""
+        for some in _portions(lines):
+            self.connection.execute(update(stage).where(stage.c.line.in_(some)).values(verdict=REFUSED))
+
+    def drop_manager(self, lines: Iterable[int]) -> None:
+        """Keep rows, but without a manager."""
+        for some in _portions(lines):
+            self.connection.execute(update(stage).where(stage.c.line.in_(some)).values(manager=""))
+
+    def records(self, lines: Iterable[int]) -> Iterator[tuple[int, RosterRow]]:
+        """Yield rows by their lines."""
+        columns = [stage.c[name] for name in RosterRow._fields]
+        for some in _portions(lines):
+            for line, *fields in self._all(select(stage.c.line, *columns).where(stage.c.line.in_(some))):
+                yield line, RosterRow(*fields)
+
+    def unknown_managers(self) -> list[tuple[int, str, str]]:
+        """Return (line, person, manager) of good rows whose manager is neither in the file nor known to the store."""
+        named = (
+            select(stage.c.manager.label("person")).where(stage.c.verdict == "", stage.c.manager != "").distinct()
+        )
+        self.connection.execute(delete(bosses))
+        self.connection.execute(insert(bosses).from_select(["person"], named))
+        other = stage.alias()
+        waiting = table_of(WaitingRow)
+        unknown = select(bosses.c.person).where(
+            ~exists().where(other.c.person == bosses.c.person),
+            ~exists().where(roster.c.feed.in_(self.feeds), roster.c.person == bosses.c.person),
+            ~exists().where(waiting.c.feed.in_(self.feeds), waiting.c.person == bosses.c.person),
+        )
+        names = [row[0] for row in self._all(unknown)]
+        found: list[tuple[int, str, str]] = []
+        for some in _portions(names):
+            found += self._all(
+                select(stage.c.line, stage.c.person, stage.c.manager)
+                .where(stage.c.verdict == "", stage.c.manager.in_(some))
+                .order_by(stage.c.line)
+            )
+        return found
+
+    def manager_edges(self) -> dict[str, tuple[str, int]]:
+        """Return, for everybody who manages somebody, their own manager and the line that says so (0: the roster).
+
+        Empty where no row changes a manager, so that no circle can have come about.
+        """
+        changes = (
+            select(stage.c.line)
+            .outerjoin(roster, roster.c.id == stage.c.roster_id)
+            .where(
+                stage.c.verdict == "",
+                stage.c.manager != "",
+                or_(roster.c.id.is_(None), roster.c.manager != stage.c.manager),
+            )
+            .limit(1)
+        )
+        if not self.connection.execute(changes).first():
+            return {}
+        self.connection.execute(delete(bosses))
+        named = select(stage.c.manager).where(stage.c.verdict == "", stage.c.manager != "")
+        known = select(roster.c.manager).where(roster.c.feed.in_(self.feeds), roster.c.manager != "")
+        self.connection.execute(insert(bosses).from_select(["person"], named.union(known)))
+        edges: dict[str, tuple[str, int]] = {}
+        for person, manager in self._all(
+            select(roster.c.person, roster.c.manager)
+            .join_from(bosses, roster, roster.c.person == bosses.c.person)
+            .where(roster.c.feed.in_(self.feeds), roster.c.manager != "")
+        ):
+            edges[person] = (manager, 0)
+        for person, manager, line in self._all(
+            select(stage.c.person, stage.c.manager, stage.c.line)
+            .join_from(bosses, stage, stage.c.person == bosses.c.person)
+            .where(stage.c.verdict == "")
+            .order_by(stage.c.line)
+        ):
+            edges[person] = (manager, line)
+        return edges
+
+    def shared_addresses(self) -> Iterator[tuple[str, int, str, bool]]:
+        """Yield (address, line, person, had it before) of good rows whose address several rows have, by address."""
+        twice = (
+            select(stage.c.email)
+            .where(stage.c.verdict == "", stage.c.email != "", stage.c.status != "terminated")
+            .group_by(stage.c.email)
+            .having(func.count() > 1)
+        )
+        yield from self._all(
+            select(stage.c.email, stage.c.line, stage.c.person, func.coalesce(roster.c.email, "") == stage.c.email)
+            .outerjoin_from(stage, roster, roster.c.id == stage.c.roster_id)
+            .where(stage.c.verdict == "", stage.c.status != "terminated", stage.c.email.in_(twice))
+            .order_by(stage.c.email, stage.c.line)
+        )
+
+    def taken_addresses(self) -> list[tuple[int, str, str, str]]:
+        """Return (line, person, address, whose) of good rows that want an address somebody else still has."""
+        self.connection.execute(delete(asked))
+        fresh = (
+            select(stage.c.line, stage.c.email, stage.c.person)
+            .outerjoin_from(stage, roster, roster.c.id == stage.c.roster_id)
+            .where(
+                stage.c.verdict == "",
+                stage.c.email != "",
+                stage.c.status != "terminated",
+                or_(roster.c.id.is_(None), roster.c.email != stage.c.email),
+            )
+        )
+        self.connection.execute(insert(asked).from_select(["line", "email", "person"], fresh))
+        if not self.connection.execute(select(roster.c.id).where(roster.c.feed.in_(self.feeds)).limit(1)).first():
+            return []
+        mover = stage.alias()
+        self._index("stage_address", "email")
+        return self._all(
+            select(asked.c.line, asked.c.person, asked.c.email, roster.c.person)
+            .join_from(roster, asked, asked.c.email == roster.c.email)
+            .where(
+                roster.c.feed.in_(self.feeds),
+                roster.c.person != asked.c.person,
+                roster.c.status != "terminated",
+                ~exists().where(
+                    absence.c.feed == roster.c.feed,
+                    absence.c.person == roster.c.person,
+                    absence.c.job == roster.c.job,
+                    absence.c.confirmed_snapshot_id.is_not(None),
+                ),
+                ~exists().where(
+                    mover.c.roster_id == roster.c.id,
+                    mover.c.person == roster.c.person,
+                    mover.c.job == roster.c.job,
+                    mover.c.verdict == "",
+                    or_(mover.c.email != roster.c.email, mover.c.status == "terminated"),
+                ),
+            )
+            .order_by(asked.c.line)
+        )
+
+    def renamed(self) -> Iterator[tuple[int, str, str, str, str]]:
+        """Yield (line, first name, last name, first name before, last name before) of good rows that change a name."""
+        yield from self._all(
+            select(
+                stage.c.line, stage.c.first_name, stage.c.last_name, roster.c.first_name, roster.c.last_name
+            )
+            .join_from(stage, roster, roster.c.id == stage.c.roster_id)
+            .where(
+                stage.c.verdict == "",
+                or_(stage.c.first_name != roster.c.first_name, stage.c.last_name != roster.c.last_name),
+            )
+            .order_by(stage.c.line)
+        )
+
+    def rename(self, line: int, first_name: str, last_name: str) -> None:
+        """Set the names of a row."""
+        self.connection.execute(
+            update(stage).where(stage.c.line == line).values(first_name=first_name, last_name=last_name)
+        )
+
+    def fill_deletions(self) -> list[tuple[int, str]]:
+        """Take everything but the status of a row that ends a job from the roster; return those nobody knows."""
+        rows = and_(stage.c.action == "delete", stage.c.verdict == "")
+        kept = {name: roster.c[name] for name in CONTENT if name != "status"}
+        self.connection.execute(update(stage).where(rows, roster.c.id == stage.c.roster_id).values(**kept))
+        return self._all(select(stage.c.line, stage.c.person).where(rows, stage.c.roster_id.is_(None)))
+
+    # --- Verdicts ---------------------------------------------------------------------------------------------------
+
+    def decide(self, as_of: str) -> None:
+        """Say of every row that is still good what becomes of it."""
+        good = stage.c.verdict == ""
+        back = exists().where(
+            roster.c.id == stage.c.roster_id, roster.c.status == "terminated", stage.c.status != "terminated"
+        )
+        later = case((stage.c.effective != "", stage.c.effective), else_=stage.c.start)
+        starts_later = and_(
+            stage.c.effective == "", stage.c.start > as_of, or_(stage.c.roster_id.is_(None), back)
+        )
+        self.connection.execute(
+            update(stage)
+            .where(good, or_(stage.c.effective > as_of, starts_later))
+            .values(verdict=WAITING, effective=later)
+        )
+        if len(self.feeds) > 1:
+            elsewhere = exists().where(
+                roster.c.feed.in_(self.feeds[1:]),
+                roster.c.person == stage.c.person,
+                roster.c.status != "terminated",
+                ~exists().where(absence.c.feed == roster.c.feed, absence.c.person == roster.c.person),
+            )
+            self.connection.execute(
+                update(stage).where(good, stage.c.roster_id.is_(None), elsewhere).values(verdict=HELD)
+            )
+        same = exists().where(roster.c.id == stage.c.roster_id, *(roster.c[n] == stage.c[n] for n in CONTENT))
+        self.connection.execute(
+            update(stage).where(good, stage.c.roster_id.is_not(None), same).values(verdict=UNCHANGED)
+        )
+        self.connection.execute(
+            update(stage)
+            .where(good)
+            .values(verdict=case((stage.c.roster_id.is_(None), CREATED), else_=UPDATED))
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows have each verdict; those seen word for word are unchanged."""
+        rows = self._all(select(stage.c.verdict, func.count()).group_by(stage.c.verdict))
+        found = {CREATED: 0, UPDATED: 0, UNCHANGED: 0, WAITING: 0, HELD: 0, REFUSED: 0} | dict(rows)
+        found[UNCHANGED] += self.seen_count()
+        return found
+
+    def seen_count(self) -> int:
+        """Return how many rows are word for word as they were."""
+        return int(self.connection.execute(select(func.count()).select_from(seen)).scalar_one())
+
+    def changed_fields(self) -> dict[str, int]:
+        """Return how many updated rows change each field."""
+        sums = [func.sum(case((stage.c[n] != roster.c[n], 1), else_=0)) for n in CONTENT]
+        row = self.connection.execute(
+            select(*sums)
+            .join_from(stage, roster, roster.c.id == stage.c.roster_id)
+            .where(stage.c.verdict == UPDATED)
+        ).one()
+        return {name: int(count) for name, count in zip(CONTENT, row, strict=True) if count}
+
+    def leavers(self) -> int:
+        """Return how many updated rows end a job by their status."""
+        return int(
+            self.connection.execute(
+                select(func.count())
+                .join_from(stage, roster, roster.c.id == stage.c.roster_id)
+                .where(
+                    stage.c.verdict == UPDATED, stage.c.status == "terminated", roster.c.status != "terminated"
+                )
+            ).scalar_one()
+        )
+
+    def in_common(self) -> int:
+        """Return how many of the file's rows are about somebody the feed knows already."""
+        staged = select(func.count()).select_from(stage).where(stage.c.roster_id.is_not(None))
+        return self.seen_count() + int(self.connection.execute(staged).scalar_one())
+
+    def lost_zeros(self) -> list[tuple[str, str]]:
+        """Return (known id, id in the file), at most ten, where the file's is the known one without leading zeros."""
+        stripped = func.ltrim(roster.c.person, "0")
+        present = stage.alias()
+        return self._all(
+            select(roster.c.person, stage.c.person)
+            .join_from(roster, stage, stage.c.person == stripped)
+            .where(
+                roster.c.feed == self.feed,
+                roster.c.person.like("0%"),
+                stage.c.roster_id.is_(None),
+                ~exists().where(seen.c.id == roster.c.id),
+                ~exists().where(present.c.person == roster.c.person),
+            )
+            .order_by(roster.c.person)
+            .limit(10)
+        )
+
+    def refused_people(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield (person, e-mail, first name, last name) of refused rows, as far as they could be made out."""
+        yield from self._all(
+            select(stage.c.person, stage.c.email, stage.c.first_name, stage.c.last_name).where(
+                stage.c.verdict == REFUSED
+            )
+        )
+
+    # --- Keeping a file for later -----------------------------------------------------------------------------------
+
+    def keep(self, snapshot_id: int) -> None:
+        """Keep the staged rows with their snapshot, for whoever decides about it."""
+        kept = table_of(StagedRow)
+        names = ["line", "hash", *RosterRow._fields, "action"]
+        verdict = case((stage.c.verdict == REFUSED, REFUSED), else_="")
+        self.connection.execute(
+            insert(kept).from_select(
+                ["snapshot_id", *names, "verdict"],
+                select(literal(snapshot_id), *(stage.c[name] for name in names), verdict),
+            )
+        )
+        fields = ["person", "job", "hash", *CONTENT]
+        self.connection.execute(
+            insert(kept).from_select(
+                ["snapshot_id", "line", *fields, "effective", "action", "verdict"],
+                select(
+                    literal(snapshot_id),
+                    seen.c.line,
+                    *(roster.c[name] for name in fields),
+                    literal(""),
+                    literal(""),
+                    literal(SEEN),
+                ).join_from(seen, roster, roster.c.id == seen.c.id),
+            )
+        )
+
+    def take_back(self, snapshot_id: int) -> None:
+        """Stage again what `keep` kept."""
+        kept = table_of(StagedRow)
+        of_it = kept.c.snapshot_id == snapshot_id
+        self.connection.execute(
+            insert(seen).from_select(
+                ["id", "line"],
+                select(roster.c.id, kept.c.line)
+                .join_from(
+                    kept,
+                    roster,
+                    and_(
+                        roster.c.feed == self.feed,
+                        roster.c.person == kept.c.person,
+                        roster.c.job == kept.c.job,
+                        roster.c.hash == kept.c.hash,
+                    ),
+                )
+                .where(of_it, kept.c.verdict == SEEN),
+            )
+        )
+        names = ["line", "hash", *RosterRow._fields, "action"]
+        self.connection.execute(
+            insert(stage).from_select(
+                [*names, "verdict"],
+                select(
+                    *(kept.c[name] for name in names), case((kept.c.verdict == REFUSED, REFUSED), else_="")
+                ).where(of_it, or_(kept.c.verdict != SEEN, ~exists().where(seen.c.line == kept.c.line))),
+            )
+        )
+
+    def _all(self, statement: Any) -> list[Any]:
+        return list(self.connection.execute(statement))
+
+    def _index(self, table: str, columns: str) -> None:
+        """Index a staging table once it is filled: building it then is quicker than keeping it up to date."""
+        schema = "temp." if self.connection.dialect.name == "sqlite" else ""
+        self.connection.exec_driver_sql(f"CREATE INDEX {schema}ix_{table} ON {table} ({columns})")
+
+
+_ROSTER_FIELDS = ("person", "job", *CONTENT)
+
+
+def _portions(values: Iterable[Any], size: int = 500) -> Iterator[list[Any]]:
+    """Cut values into lists that fit into one statement."""
+    portion: list[Any] = []
+    for value in values:
+        portion.append(value)
+        if len(portion) >= size:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
+
+
+@contextmanager
+def staging(store: Store, feed: str, others: Collection[str]) -> Iterator[Staging]:
+    """Give empty staging tables on a connection of their own. Use `adding` to fill them, then `writing`."""
+    with store.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            with connection.execution_options(bridge_reads_only=True).begin():
+                connection.exec_driver_sql("PRAGMA cache_size = -16000")
+                connection.exec_driver_sql("PRAGMA temp.cache_size = -32000")
+        staged = Staging(connection, feed, others)
+        try:
+            with staged.reading():
+                _metadata.create_all(connection, checkfirst=False)
+            yield staged
+        finally:
+            if connection.in_transaction():
+                connection.rollback()
+            with staged.reading():
+                _metadata.drop_all(connection, checkfirst=False)
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA cache_size = -2000")
+                connection.rollback()
