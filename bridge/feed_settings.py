@@ -127,6 +127,10 @@ class FeedSettings(_Strict):
     key_passphrase: str = ""
     pgp: PgpOptions | None = None
 
+    model: str = ""
+    """Folder of the job architecture that names units and positions; else that of the only site."""
+    decisions: str = ""
+    """A CSV file of decided titles: job_title, department_code (may be missing), position."""
     snapshot: Literal["full", "delta"] = "full"
     encoding: str | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bridge.feed_settings import FeedSettings
 from bridge.ports import FixConfiguration
 
 DEFAULT_SITE = "moodle"
@@ -60,6 +61,7 @@ class FileSettings(_Strict):
 
     store: str | None = None
     sites: dict[str, SiteSettings] = Field(default_factory=dict)
+    feeds: dict[str, FeedSettings] = Field(default_factory=dict)
 
 
 class Settings(_Strict):
@@ -69,6 +71,7 @@ class Settings(_Strict):
     """The folder that relative paths in the settings start from."""
     store: str
     sites: dict[str, SiteSettings]
+    feeds: dict[str, FeedSettings] = Field(default_factory=dict)
     variables: Mapping[str, str] = Field(repr=False)
     """Environment and `.env`, the environment first. Never printed: secrets are among them."""
     warnings: tuple[str, ...] = ()
@@ -131,6 +134,7 @@ def load_settings(folder: Path, environment: Mapping[str, str] | None = None) ->
         folder=folder,
         store=_absolute(chosen, folder),
         sites={name: _filled(name, site, variables) for name, site in sites.items()},
+        feeds=from_toml.feeds,
         variables=variables,
         warnings=tuple(warnings),
     )

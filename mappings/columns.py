@@ -131,12 +131,12 @@ class ColumnMapping:
 def rules_of(settings: FeedSettings) -> tuple[dict[str, ColumnRule], dict[str, ColumnRule]]:
     """Return the rule of every field and of every further field: what is set, else the headers commonly used."""
     fields = {
-        name: settings.columns.get(name, ColumnRule(from_=aliases))
+        name: settings.columns.get(name, ColumnRule.model_validate({"from": aliases}))
         for name, aliases in KNOWN_HEADERS.items()
         if name not in settings.ignore
     }
     extra = {
-        name: ColumnRule(from_=aliases)
+        name: ColumnRule.model_validate({"from": aliases})
         for name, aliases in KNOWN_EXTRA.items()
         if name not in settings.ignore and name not in settings.columns
     }
@@ -148,12 +148,12 @@ def rules_of(settings: FeedSettings) -> tuple[dict[str, ColumnRule], dict[str, C
 def columns_wanted(settings: FeedSettings) -> tuple[Column, ...]:
     """Return the columns to look for in a file. Every header is asked for once, by the first field that wants it."""
     fields, extra = rules_of(settings)
-    set_by_hand = {name for name in (*settings.columns, *settings.extra)}
+    set_by_hand = {*settings.columns, *settings.extra}
     taken: dict[str, str] = {}
     columns: dict[str, Column] = {}
     # What a person has set goes first: it takes a header away from a field that only commonly has it.
     everything = sorted({**extra, **fields}.items(), key=lambda item: item[0] not in set_by_hand)
-    for name, rule in everything:
+    for _, rule in everything:
         for header in rule.join:
             if taken.setdefault(same_header(header), header) == header:
                 columns[header] = Column(header)

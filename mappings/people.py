@@ -81,8 +81,7 @@ SEPARATOR = "\x01"
 """Joins the cells of a row into one text; no sound cell holds it."""
 
 _SUSPECT = re.compile(
-    "[\x00\x02-\x1f\x7f-\x9f\xa0\xad\ufffd\u200b-\u200f\u2028-\u202e\u2060\ufeff]"
-    "|(?:^|\x01)[ =@+-]|[ ](?:\x01|$)|  "
+    "[\x00\x02-\x1f\x7f-\x9f\xa0\xad\ufffd\u200b-\u200f\u2028-\u202e\u2060\ufeff]|(?:^|\x01)[ =@+-]|[ ](?:\x01|$)|  "
 )
 """Anything that makes a row worth a closer look: odd spaces and characters, and what a spreadsheet would run."""
 
@@ -119,7 +118,12 @@ class ReadRow:
 
 
 class PeopleReader:
-    """Reads rows of one file. `quick` takes a plain row at speed; `closely` takes any row and says what is wrong."""
+    """Reads rows of one file. `closely` takes any row and says what is wrong with it.
+
+    `quick` takes a sound row at speed: it gives either the eleven fields that most rows have (person, first and last
+    name, e-mail, user name, status, title, unit, manager, start, further fields), or all those of `RosterRow`; and None
+    where the row needs a closer look.
+    """
 
     def __init__(self, mapping: ColumnMapping, rules: RowRules) -> None:
         self.mapping = mapping
@@ -336,8 +340,8 @@ class PeopleReader:
                     plain[place] = plain_number(plain[place], decimal)
                 extra = extras[key] = _dump(dict(zip(extra_names, plain, strict=True)))
             return (
-                person, "", first_name, last_name, email, person.lower(), state.value, title, unit, "", "", "", "",
-                "" if manager == person else manager, day, "", "", "1", extra,
+                person, first_name, last_name, email, person.lower(), state.value, title, unit,
+                "" if manager == person else manager, day, extra,
             )  # fmt: skip
 
         return quick

@@ -108,4 +108,3 @@ class PositionFinder:
             if decided is not None and (decided in self._keys or not self._keys):
                 return Placed(decided, "decision")
         return Placed(None, "unmapped")
-

@@ -52,8 +52,8 @@ class SnapshotRow(SQLModel, table=True):
     ends_in_line_end: bool = True
     rules: str = ""
     """Fingerprint of the settings it was read with; row hashes hold only under the same."""
-    columns: str = Field(default="[]", sa_column=Column(Text, nullable=False))
-    """Fields that its columns gave, as JSON."""
+    columns: str = Field(default="{}", sa_column=Column(Text, nullable=False))
+    """Fields that its columns gave, each with its header, as JSON."""
     rows: int = 0
     counts: str = Field(default="{}", sa_column=Column(Text, nullable=False))
     guards: str = Field(default="[]", sa_column=Column(Text, nullable=False))

@@ -56,7 +56,8 @@ class Snapshot:
     vouched: bool = False
     ends_in_line_end: bool = True
     rules: str = ""
-    columns: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Fields that its columns gave, each with its header."""
     rows: int = 0
     counts: Mapping[str, Any] = field(default_factory=dict)
     guards: Sequence[Mapping[str, Any]] = ()
@@ -175,7 +176,7 @@ def _columns(snapshot: Snapshot) -> dict[str, Any]:
         "vouched": snapshot.vouched,
         "ends_in_line_end": snapshot.ends_in_line_end,
         "rules": snapshot.rules,
-        "columns": encoding.dump(list(snapshot.columns)),
+        "columns": encoding.dump(dict(snapshot.columns)),
         "rows": snapshot.rows,
         "counts": encoding.dump(dict(snapshot.counts)),
         "guards": encoding.dump([dict(one) for one in snapshot.guards]),
@@ -188,7 +189,7 @@ def _columns(snapshot: Snapshot) -> dict[str, Any]:
 
 def _snapshot(row: Any) -> Snapshot:
     members = dict(row._mapping)
-    members["columns"] = tuple(json.loads(members["columns"]))
+    members["columns"] = json.loads(members["columns"])
     members["counts"] = json.loads(members["counts"])
     members["guards"] = tuple(json.loads(members["guards"]))
     return Snapshot(**members)
@@ -228,9 +229,7 @@ def add_rejections(connection: Connection, rejections: Iterable[Rejection]) -> N
         connection.execute(insert(table_of(RejectionRow)), batch)
 
 
-def clear_rejections(
-    connection: Connection, feed: str, by: int, people: Collection[str] | None = None
-) -> int:
+def clear_rejections(connection: Connection, feed: str, by: int, people: Collection[str] | None = None) -> int:
     """Clear what earlier files were refused for: everything, or what was about some people. Return how many."""
     table = table_of(RejectionRow)
     statement = (
@@ -247,10 +246,14 @@ def clear_rejections(
     )
 
 
-def forget_rejections(connection: Connection, snapshot_id: int, rules: Collection[str]) -> None:
-    """Drop findings of one file that are about to be found again."""
+def clear_rejections_of(connection: Connection, snapshot_id: int) -> None:
+    """Clear what one file was refused for: nobody will send it again."""
     table = table_of(RejectionRow)
-    connection.execute(delete(table).where(table.c.snapshot_id == snapshot_id, table.c.rule.in_(sorted(rules))))
+    connection.execute(
+        update(table)
+        .where(table.c.snapshot_id == snapshot_id, table.c.cleared_by.is_(None))
+        .values(cleared_by=snapshot_id)
+    )
 
 
 def rejections(

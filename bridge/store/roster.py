@@ -117,9 +117,7 @@ def not_missing(staging: Staging, ids: Collection[int]) -> None:
         staging.connection.execute(delete(missing).where(missing.c.id.in_(some[start : start + 500])))
 
 
-def record_absences(
-    staging: Staging, snapshot_id: int, today: str, *, vouched: bool, counts: bool
-) -> Absences:
+def record_absences(staging: Staging, snapshot_id: int, today: str, *, vouched: bool, counts: bool) -> Absences:
     """Record who came back, and, where the file `counts`, who is missing and whose absence is now certain."""
     connection = staging.connection
     mine = absence.c.feed == staging.feed
@@ -131,9 +129,7 @@ def record_absences(
         exists().where(stage.c.person == absence.c.person, stage.c.job == absence.c.job),
         exists().where(stage.c.person == absence.c.person, stage.c.verdict == REFUSED),
     )
-    returned = int(
-        connection.execute(select(func.count(absence.c.person.distinct())).where(mine, back)).scalar_one()
-    )
+    returned = int(connection.execute(select(func.count(absence.c.person.distinct())).where(mine, back)).scalar_one())
     connection.execute(delete(absence).where(mine, back))
     if not counts:
         return Absences(returned=returned)
@@ -149,23 +145,15 @@ def record_absences(
         .join_from(missing, roster, roster.c.id == missing.c.id)
         .where(~exists().where(of_roster))
     )
-    reported = int(
-        connection.execute(
-            select(func.count(fresh.subquery().c.person.distinct()))
-        ).scalar_one()
-    )
-    certain = literal(snapshot_id) if vouched else None
-    values = [
-        literal(snapshot_id).label("first_snapshot_id"),
-        literal(today).label("missed_on"),
-        literal(today if vouched else "").label("confirmed_on"),
-        literal(why if vouched else "").label("why"),
-    ]
-    columns = ["feed", "person", "job", "first_snapshot_id", "missed_on", "confirmed_on", "why"]
-    source = fresh.add_columns(*values)
-    if certain is not None:
-        columns.append("confirmed_snapshot_id")
-        source = source.add_columns(certain.label("confirmed_snapshot_id"))
+    reported = int(connection.execute(select(func.count(fresh.subquery().c.person.distinct()))).scalar_one())
+    columns = ["feed", "person", "job", "first_snapshot_id", "missed_on"]
+    source = fresh.add_columns(literal(snapshot_id), literal(today))
+    if vouched:
+        columns += ["confirmed_snapshot_id", "confirmed_on", "why"]
+        source = source.add_columns(literal(snapshot_id), literal(today), literal(why))
+    else:
+        columns += ["confirmed_on", "why"]
+        source = source.add_columns(literal(""), literal(""))
     connection.execute(insert(absence).from_select(columns, source))
     return Absences(0 if vouched else reported, confirmed + (reported if vouched else 0), returned)
 
@@ -173,15 +161,11 @@ def record_absences(
 def repeat_absences(connection: Connection, feed: str, snapshot_id: int, today: str) -> int:
     """Confirm what is missing since an earlier file, on the word of a newer one with the same content."""
     open_ones = and_(absence.c.feed == feed, absence.c.confirmed_snapshot_id.is_(None))
-    people = int(
-        connection.execute(select(func.count(absence.c.person.distinct())).where(open_ones)).scalar_one()
-    )
+    people = int(connection.execute(select(func.count(absence.c.person.distinct())).where(open_ones)).scalar_one())
     connection.execute(
         update(absence)
         .where(open_ones)
-        .values(
-            confirmed_snapshot_id=snapshot_id, confirmed_on=today, why="two accepted files in a row lack the row"
-        )
+        .values(confirmed_snapshot_id=snapshot_id, confirmed_on=today, why="two accepted files in a row lack the row")
     )
     return people
 
@@ -206,6 +190,11 @@ def apply_due(connection: Connection, feed: str, as_of: str, snapshot_id: int) -
     ).rowcount
     connection.execute(delete(waiting).where(due))
     return created, updated
+
+
+def size(connection: Connection, feed: str) -> int:
+    """Return how many rows of the roster a feed has."""
+    return int(connection.execute(select(func.count()).select_from(roster).where(roster.c.feed == feed)).scalar_one())
 
 
 def waiting_count(connection: Connection, feed: str) -> int:
@@ -259,9 +248,7 @@ def listed(connection: Connection, feeds: Collection[str]) -> Iterator[Listed]:
         .outerjoin_from(
             roster,
             absence,
-            and_(
-                absence.c.feed == roster.c.feed, absence.c.person == roster.c.person, absence.c.job == roster.c.job
-            ),
+            and_(absence.c.feed == roster.c.feed, absence.c.person == roster.c.person, absence.c.job == roster.c.job),
         )
         .where(roster.c.feed.in_(sorted(feeds)))
         .order_by(roster.c.person, roster.c.job, roster.c.feed)
@@ -290,12 +277,9 @@ def titles_in_use(connection: Connection, feed: str) -> Iterator[tuple[str, str,
     """Yield (title, unit, grade, position code, how many) of the jobs of people who work here."""
     columns = (roster.c.title, roster.c.unit, roster.c.grade, roster.c.position)
     statement = (
-        select(*columns, func.count())
-        .where(roster.c.feed == feed, roster.c.status != "terminated")
-        .group_by(*columns)
+        select(*columns, func.count()).where(roster.c.feed == feed, roster.c.status != "terminated").group_by(*columns)
     )
-    for title, unit, grade, position, people in connection.execute(statement):
-        yield title, unit, grade, position, people
+    yield from connection.execute(statement).tuples()
 
 
 def units_in_use(connection: Connection, feeds: Collection[str]) -> list[tuple[str, str, str]]:

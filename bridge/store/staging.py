@@ -6,13 +6,12 @@ The tables are temporary: they live with one connection, cost the store's log no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
     Connection,
     Integer,
     LargeBinary,
@@ -143,9 +142,7 @@ class Staging:
     def known_hashes(self) -> dict[bytes, int]:
         """Return the rows of the roster by the hash of how they were written."""
         rows = self.connection.execute(
-            select(roster.c.hash, roster.c.id)
-            .where(roster.c.feed == self.feed)
-            .execution_options(yield_per=10_000)
+            select(roster.c.hash, roster.c.id).where(roster.c.feed == self.feed).execution_options(yield_per=10_000)
         )
         return {bytes(row[0]): row[1] for row in rows}
 
@@ -171,7 +168,7 @@ class Staging:
         """Hand over what was added."""
         for sql, rows in ((self._sql_short, self._short), (self._sql_long, self._long), (self._sql_seen, self._seen)):
             if rows:
-                self.connection.exec_driver_sql(sql, rows)  # type: ignore[arg-type]  # a list of tuples is many rows
+                self.connection.exec_driver_sql(sql, rows)
                 rows.clear()
 
     def close_input(self) -> None:
@@ -242,9 +239,7 @@ class Staging:
 
     def unknown_managers(self) -> list[tuple[int, str, str]]:
         """Return (line, person, manager) of good rows whose manager is neither in the file nor known to the store."""
-        named = (
-            select(stage.c.manager.label("person")).where(stage.c.verdict == "", stage.c.manager != "").distinct()
-        )
+        named = select(stage.c.manager.label("person")).where(stage.c.verdict == "", stage.c.manager != "").distinct()
         self.connection.execute(delete(bosses))
         self.connection.execute(insert(bosses).from_select(["person"], named))
         other = stage.alias()
@@ -361,9 +356,7 @@ class Staging:
     def renamed(self) -> Iterator[tuple[int, str, str, str, str]]:
         """Yield (line, first name, last name, first name before, last name before) of good rows that change a name."""
         yield from self._all(
-            select(
-                stage.c.line, stage.c.first_name, stage.c.last_name, roster.c.first_name, roster.c.last_name
-            )
+            select(stage.c.line, stage.c.first_name, stage.c.last_name, roster.c.first_name, roster.c.last_name)
             .join_from(stage, roster, roster.c.id == stage.c.roster_id)
             .where(
                 stage.c.verdict == "",
@@ -394,9 +387,7 @@ class Staging:
             roster.c.id == stage.c.roster_id, roster.c.status == "terminated", stage.c.status != "terminated"
         )
         later = case((stage.c.effective != "", stage.c.effective), else_=stage.c.start)
-        starts_later = and_(
-            stage.c.effective == "", stage.c.start > as_of, or_(stage.c.roster_id.is_(None), back)
-        )
+        starts_later = and_(stage.c.effective == "", stage.c.start > as_of, or_(stage.c.roster_id.is_(None), back))
         self.connection.execute(
             update(stage)
             .where(good, or_(stage.c.effective > as_of, starts_later))
@@ -417,9 +408,7 @@ class Staging:
             update(stage).where(good, stage.c.roster_id.is_not(None), same).values(verdict=UNCHANGED)
         )
         self.connection.execute(
-            update(stage)
-            .where(good)
-            .values(verdict=case((stage.c.roster_id.is_(None), CREATED), else_=UPDATED))
+            update(stage).where(good).values(verdict=case((stage.c.roster_id.is_(None), CREATED), else_=UPDATED))
         )
 
     def counts(self) -> dict[str, int]:
@@ -437,9 +426,7 @@ class Staging:
         """Return how many updated rows change each field."""
         sums = [func.sum(case((stage.c[n] != roster.c[n], 1), else_=0)) for n in CONTENT]
         row = self.connection.execute(
-            select(*sums)
-            .join_from(stage, roster, roster.c.id == stage.c.roster_id)
-            .where(stage.c.verdict == UPDATED)
+            select(*sums).join_from(stage, roster, roster.c.id == stage.c.roster_id).where(stage.c.verdict == UPDATED)
         ).one()
         return {name: int(count) for name, count in zip(CONTENT, row, strict=True) if count}
 
@@ -449,9 +436,7 @@ class Staging:
             self.connection.execute(
                 select(func.count())
                 .join_from(stage, roster, roster.c.id == stage.c.roster_id)
-                .where(
-                    stage.c.verdict == UPDATED, stage.c.status == "terminated", roster.c.status != "terminated"
-                )
+                .where(stage.c.verdict == UPDATED, stage.c.status == "terminated", roster.c.status != "terminated")
             ).scalar_one()
         )
 
@@ -485,6 +470,12 @@ class Staging:
                 stage.c.verdict == REFUSED
             )
         )
+
+    def good_people(self) -> set[str]:
+        """Return the people whose rows are good: what they were refused for before is mended."""
+        good = select(stage.c.person).where(stage.c.verdict.not_in([REFUSED, HELD]))
+        again = select(roster.c.person).join_from(seen, roster, roster.c.id == seen.c.id)
+        return {row[0] for statement in (good, again) for row in self._all(statement)}
 
     # --- Keeping a file for later -----------------------------------------------------------------------------------
 
@@ -539,9 +530,9 @@ class Staging:
         self.connection.execute(
             insert(stage).from_select(
                 [*names, "verdict"],
-                select(
-                    *(kept.c[name] for name in names), case((kept.c.verdict == REFUSED, REFUSED), else_="")
-                ).where(of_it, or_(kept.c.verdict != SEEN, ~exists().where(seen.c.line == kept.c.line))),
+                select(*(kept.c[name] for name in names), case((kept.c.verdict == REFUSED, REFUSED), else_="")).where(
+                    of_it, or_(kept.c.verdict != SEEN, ~exists().where(seen.c.line == kept.c.line))
+                ),
             )
         )
 
@@ -551,7 +542,7 @@ class Staging:
     def _index(self, table: str, columns: str) -> None:
         """Index a staging table once it is filled: building it then is quicker than keeping it up to date."""
         schema = "temp." if self.connection.dialect.name == "sqlite" else ""
-        self.connection.exec_driver_sql(f"CREATE INDEX {schema}ix_{table} ON {table} ({columns})")
+        self.connection.exec_driver_sql(f"CREATE INDEX IF NOT EXISTS {schema}ix_{table} ON {table} ({columns})")
 
 
 _ROSTER_FIELDS = ("person", "job", *CONTENT)

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-import bridge.store.feed_tables  # noqa: F401  the same
+import bridge.store.feed_tables
 import bridge.store.tables  # noqa: F401  importing them is what fills the metadata
 
 context.configure(
