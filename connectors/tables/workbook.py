@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from xml.etree.ElementTree import ParseError
 
-import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
-
 from bridge.faults import Fault
 from bridge.rows import Column, Row, Source, same_when_folded, shown
 from connectors.tables.headers import match_headers
@@ -25,9 +22,6 @@ MOST_SHARED_TEXT = 200 * 1024 * 1024
 
 EXACT_DIGITS = 15
 """Digits a spreadsheet keeps of a number; it turns those after them into zeros."""
-
-_DAMAGED = (zipfile.BadZipFile, zlib.error, InvalidFileException, ParseError, KeyError, ValueError, TypeError, EOFError)
-"""What the libraries raise for a workbook that is cut or damaged."""
 
 # These notes speak of styles and drawings, which nobody here reads, to people who cannot act on them.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"openpyxl\.")
@@ -63,7 +57,7 @@ def open_workbook(path: Path, file: str, columns: Sequence[Column], options: Tab
         header_line, headers = _header(cells, file)
         match = match_headers(file, header_line, headers, columns)
         merged = _merged_below(path, sheet, file, header_line)
-    except _DAMAGED as error:
+    except _signs_of_damage() as error:
         workbook.close()
         raise _damaged(file, error) from error
     except BaseException:
@@ -103,9 +97,20 @@ def _open(path: Path, file: str) -> Any:
             message = f"The workbook holds {sum(texts) // 1024**2:,} MB of text, more than is taken from a workbook."
             remedy = "Save the sheet as “CSV UTF-8”, which may be of any size."
             raise UnreadableTable(Fault(file, None, "", "", "workbook-size", message, remedy))
+        # Imported here because it is slow, and most runs meet no workbook.
+        import openpyxl
+
         return openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-    except _DAMAGED as error:
+    except _signs_of_damage() as error:
         raise _damaged(file, error) from error
+
+
+def _signs_of_damage() -> tuple[type[Exception], ...]:
+    """Return what reading a damaged workbook raises."""
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    damaged = (zipfile.BadZipFile, zlib.error, InvalidFileException, ParseError)
+    return (*damaged, KeyError, ValueError, TypeError, EOFError)
 
 
 def _sheet(workbook: Any, file: str, wanted: str | None) -> Any:
@@ -129,7 +134,7 @@ def _numbered(sheet: Any, file: str) -> Iterator[tuple[int, Sequence[_Cell]]]:
     while True:
         try:
             cells = next(rows, None)
-        except _DAMAGED as error:
+        except _signs_of_damage() as error:
             raise _damaged(file, error) from error
         if cells is None:
             return

@@ -11,10 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import openpyxl
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-
 from bridge.ports import FixConfiguration
 
 Cell = str | int | float | bool | dt.date | dt.datetime | None
@@ -99,6 +95,11 @@ def _write_csv(path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]
 
 
 def _write_workbook(path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> int:
+    # Imported here because it is slow, and most runs write no workbook.
+    import openpyxl
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
     workbook = openpyxl.Workbook(write_only=True)
     sheet = workbook.create_sheet("Sheet1")
 
