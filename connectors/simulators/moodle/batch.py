@@ -7,6 +7,7 @@ calls answered.
 """
 
 import json
+from html import escape
 from typing import Any
 
 from connectors.simulators.moodle import params
@@ -39,6 +40,23 @@ _DENIED = """Access to the function {name}() is not allowed.
 def to_json(value: Any) -> str:
     """Return a value as PHP's json_encode writes it: ASCII, no spaces, slashes escaped."""
     return json.dumps(value, separators=(",", ":")).replace("/", "\\/")
+
+
+def to_xml(value: Any) -> str:
+    """Return a value as Moodle's REST server writes it where JSON was not asked for."""
+    return f'<?xml version="1.0" encoding="UTF-8" ?>\n<RESPONSE>\n{_element(value)}</RESPONSE>\n'
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return '<VALUE null="null"/>\n'
+    if isinstance(value, dict):
+        keys = "".join(f'<KEY name="{escape(key)}">{_element(item)}</KEY>\n' for key, item in value.items())
+        return f"<SINGLE>\n{keys}</SINGLE>\n"
+    if isinstance(value, list):
+        return "<MULTIPLE>\n" + "".join(_element(item) for item in value) + "</MULTIPLE>\n"
+    shown = int(value) if isinstance(value, bool) else value
+    return f"<VALUE>{escape(str(shown))}</VALUE>\n"
 
 
 def answer(call: Call, name: str, given: Any) -> Any:

@@ -264,6 +264,7 @@ class Request:
         self.query = query
         self.body = body
         self.form: dict[str, Any] = {}
+        self._json = False
 
     def handle(self) -> Reply:
         """Return the answer, with the faults that strike it."""
@@ -275,6 +276,7 @@ class Request:
         oversize = len(self.body) > config.post_max_size
         self._read_form(b"" if oversize else self.body)
         self.function = str(self.form.get("wsfunction", ""))
+        self._json = self.form.get("moodlewsrestformat") == "json"
         inner = self._inner_functions()
         self.server.log.name(self.function or self.path, inner)
         self._hook("before", self.function)
@@ -397,12 +399,13 @@ class Request:
         finally:
             if call is not None:
                 batch.finish(call)
+        if not self._json:
+            return Reply(200, XML, batch.to_xml(result).encode())
         return Reply(200, JSON, batch.to_json(result).encode())
 
     def _call(self) -> Call:
         """Return the call's context, once the token is found good."""
         site = self.site
-        self._json = self.form.get("moodlewsrestformat") == "json"
         if site.config.maintenance:
             raise _maintenance()
         token = site.db.tokens.first("token", self.form.get("wstoken") or "")
@@ -438,7 +441,7 @@ class Request:
 
     def _error(self, error: MoodleError) -> Reply:
         debug = self.site.config.debug
-        if self.form.get("moodlewsrestformat", "json" if getattr(self, "_json", False) else None) == "json":
+        if self._json:
             return Reply(200, JSON, batch.to_json(error.body(debug)).encode())
         parts = [
             f"<ERRORCODE>{xml_escape(error.errorcode or '')}</ERRORCODE>",

@@ -51,6 +51,7 @@ class Site:
         self.db = Database()
         self.lock = threading.Lock()
         self.write_lock = threading.Lock()
+        self.write_free = 0.0
         self._workers: tuple[int, threading.Semaphore | None] = (0, None)
         self.moving: set[int] = set()
         self.wwwroot = config.wwwroot or "http://localhost"
@@ -203,9 +204,11 @@ class Call:
             return
         self.site.lock.release()
         try:
-            time.sleep(max(0.0, cost.write - cost.write_locked))
+            # The lock is a reservation of time: how late a sleeper wakes up must not slow down those behind it.
             with self.site.write_lock:
-                time.sleep(cost.write_locked)
+                begin = max(time.monotonic(), self.site.write_free)
+                self.site.write_free = begin + cost.write_locked
+            time.sleep(max(0.0, begin + cost.write - time.monotonic()))
         finally:
             self.site.lock.acquire()
 

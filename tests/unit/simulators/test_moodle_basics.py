@@ -74,3 +74,11 @@ def test_an_unknown_filter_answers_true_and_is_ignored(moodle: MoodleSimulator, 
     assert client.call("core_reportbuilder_set_filters", reportid=report, values='{"nope:x_operator": 1}') is True
     answer = client.call("core_reportbuilder_retrieve_report", reportid=report, perpage=1)
     assert answer["data"]["totalrowcount"] == 3000
+
+
+def test_without_asking_for_json_the_answer_is_xml(moodle: MoodleSimulator, client: Any) -> None:
+    """Moodle's default format is XML, for answers as for errors."""
+    form = {"wstoken": moodle.token, "wsfunction": "core_competency_get_scale_values", "scaleid": "2"}
+    response = client.session.post(moodle.url + "/webservice/rest/server.php", data=form, timeout=5)
+    assert response.headers["Content-Type"].startswith("application/xml")
+    assert '<KEY name="name"><VALUE>Competent</VALUE>' in response.text
