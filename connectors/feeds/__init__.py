@@ -1,7 +1,9 @@
 """HRIS feeds: folders and SFTP drops, read, staged and compared."""
 
+from typing import TYPE_CHECKING, Any
+
 from connectors.feeds.folder import FolderFeed
-from connectors.feeds.outbox import Delivered, FolderOutbox, Outbox, SftpOutbox
+from connectors.feeds.outbox import Delivered, FolderOutbox, Outbox
 from connectors.feeds.pgp import PgpOpener
 from connectors.feeds.settings import (
     FeedSettings,
@@ -15,7 +17,6 @@ from connectors.feeds.settings import (
     SftpServer,
     SftpSettings,
 )
-from connectors.feeds.sftp import SftpFeed
 from connectors.feeds.source import (
     Arrival,
     FeedSource,
@@ -26,6 +27,10 @@ from connectors.feeds.source import (
     Survey,
     never_seen,
 )
+
+if TYPE_CHECKING:
+    from connectors.feeds.sftp import SftpFeed
+    from connectors.feeds.sftp_outbox import SftpOutbox
 
 __all__ = [
     "Arrival",
@@ -54,3 +59,16 @@ __all__ = [
     "Survey",
     "never_seen",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs SSH only when it is asked for: commands that read folders start faster."""
+    if name == "SftpFeed":
+        from connectors.feeds.sftp import SftpFeed
+
+        return SftpFeed
+    if name == "SftpOutbox":
+        from connectors.feeds.sftp_outbox import SftpOutbox
+
+        return SftpOutbox
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

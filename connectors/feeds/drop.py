@@ -42,9 +42,6 @@ class Drop(ABC):
 
     def take(self, arrival: Arrival, inbox: Path, seen: Seen = never_seen) -> ReceivedFile:
         """Bring a file into the inbox, whole and checked against its manifest and signature, or raise."""
-        verdict = judge_name(arrival.name)
-        if verdict.refused:
-            raise SkipItem(f"{shown(arrival.name)} is not taken. {verdict.why}")
         prepare_inbox(inbox)
         manifest = self._manifest(arrival)
         notes = [arrival.note] if arrival.note else []
@@ -59,7 +56,7 @@ class Drop(ABC):
                 f"{shown(arrival.name)} is not what its manifest says: its SHA-256 is {sha256}, the manifest gives "
                 f"{manifest.sha256}. It was damaged or changed on its way; ask the sender to deliver both anew."
             )
-        path, signed_by = partial.settle(verdict.local, sha256), None
+        path, signed_by = partial.settle(judge_name(arrival.name).local, sha256), None
         if self._opener is not None:
             opened = self._opener.open(path, arrival.name, path.name)
             path, sha256, signed_by = opened.path, opened.sha256, opened.signed_by

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from connectors.feeds.names import judge_name, shown
+
 Seen = Callable[[str], bool]
 """Tells from a SHA-256 (64 lower-case hexadecimal digits) whether content was received before."""
 
@@ -32,7 +34,17 @@ class Arrival:
     """Why `local_name` differs from `name`, as a sentence; empty where it does not."""
     manifest_name: str | None = None
     companions: tuple[str, ...] = ()
-    """Files that belong to it (marker, manifest, signature, note) and go to the archive with it."""
+    """Files that belong to it (marker, manifest, note) and go to the archive with it."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that could be paths: whoever holds an arrival may build a path with it.
+
+        Raises ValueError; `judge_name` says beforehand whether a name will do, and why not.
+        """
+        manifest = (self.manifest_name,) if self.manifest_name else ()
+        for name in (self.name, self.local_name or self.name, *manifest, *self.companions):
+            if judge_name(name).refused:
+                raise ValueError(f"not a plain file name: {shown(name)}")
 
 
 @dataclass(frozen=True, slots=True)
