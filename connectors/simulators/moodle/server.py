@@ -48,6 +48,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     cut: bool = False
     reset: bool = False
+    request: tuple[int, str] | None = None
 
 
 @dataclass(slots=True)
@@ -204,6 +205,8 @@ class HttpServer:
         if reply.cut:
             payload = payload[: max(1, len(payload) * 2 // 3)]
         connection.sendall("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + payload)
+        if self.on_request is not None and reply.request is not None:
+            self.on_request("answered", *reply.request)
         return keep
 
     def _reply(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Reply:
@@ -220,6 +223,7 @@ class HttpServer:
                 time.sleep(self.site.config.latency)
         finally:
             self.log.end(index, request.function, reply.status, len(reply.body))
+        reply.request = (index, request.function)
         return reply
 
 

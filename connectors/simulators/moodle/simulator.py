@@ -106,9 +106,9 @@ class MoodleSimulator:
         self.stop()
 
     def on_request(self, hook: Hook | None) -> None:
-        """Call `hook(moment, index, function)` `before` each request is worked on and `after_commit`.
+        """Call `hook(moment, number, function)` at three moments of each request.
 
-        Before its answer leaves.
+        `before` it is worked on, `after_commit` (the work is done, the answer has not left) and `answered` (it has).
         """
         self.server.on_request = hook
 
