@@ -52,6 +52,32 @@ def export_report(
     return path
 
 
+_STATE_HEADINGS = {
+    "comp": ("competency", "framework_idnumber", "parent_competency_idnumber"),
+    "org": ("org", "org_frameworkidnumber", "org_parentidnumber"),
+    "pos": ("pos", "pos_frameworkidnumber", "pos_parentidnumber"),
+}
+
+
+def export_hierarchy(
+    site: TotaraSite, directory: Path, element: str, name: str, owner: str = "bridge", schedule: int = 30
+) -> Path | None:
+    """Write the scheduled export of a report on all items of a hierarchy."""
+    prefix, framework, parent = _STATE_HEADINGS[element]
+    headings = (f"{prefix}_idnumber", f"{prefix}_fullname", f"{prefix}_description", framework, parent)
+    rows = [
+        (
+            item.idnumber,
+            str((item.fields or {}).get("fullname", "")),
+            str((item.fields or {}).get("description", "")),
+            item.framework,
+            item.parent.idnumber if item.parent else "",
+        )
+        for item in site.state.hierarchy(element).items.values()
+    ]
+    return export_report(site, directory, owner, name, schedule, headings, rows)
+
+
 def export_sync_log(
     site: TotaraSite, directory: Path, owner: str = "bridge", name: str = "Bridge totara sync log", schedule: int = 19
 ) -> Path | None:

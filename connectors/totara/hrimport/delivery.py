@@ -119,21 +119,22 @@ def deliver(
     *,
     renaming: bool = False,
     before_rename: Callable[[], None] = lambda: None,
+    alongside: frozenset[str] = frozenset(),
 ) -> list[Delivered]:
     """Hand files over, what others depend on first.
 
     All are copied under temporary names before the first gets its own, so that a broken connection leaves nothing
     the site would read. ``before_rename`` is called between the two: whoever notes that durably passes
     ``renaming=True`` when the rest is done after a crash, and a file that has its name already (or that the site
-    has taken already) is not sent twice.
+    has taken already) is not sent twice. ``alongside`` names files of ours that may still lie there.
 
     Raises:
         RetryLater: ``ready/`` still holds files; nothing was touched.
     """
     order = [name for name in ELEMENTS if name in files]
     present = drop.ready()
-    missing = [name for name in order if _temporary(name, token) in present] if renaming else order
-    others = [name for name in present if _ELEMENT_FILE.fullmatch(name)]
+    missing = [name for name in order if temporary_name(name, token) in present] if renaming else order
+    others = [name for name in present if _ELEMENT_FILE.fullmatch(name) and name not in alongside]
     if renaming:
         others = [name for name in others if name.partition(".")[0].lower() in missing]
     if others:
@@ -144,22 +145,23 @@ def deliver(
         raise RetryLater(message)
     if not renaming:
         for element in order:
-            drop.put(files[element], _temporary(element, token))
+            drop.put(files[element], temporary_name(element, token))
         before_rename()
     for element in missing:
-        drop.rename(_temporary(element, token), f"{element}.csv")
+        drop.rename(temporary_name(element, token), f"{element}.csv")
     return [Delivered(name, files[name].stat().st_size, _digest(files[name])) for name in order]
 
 
-def _temporary(element: str, token: str) -> str:
+def temporary_name(element: str, token: str) -> str:
+    """The name a file has in ``ready/`` before it gets its own; the site does not look at it."""
     return f".{element}.csv.{token}.part"
 
 
 def taken(drop: Drop, since: Mapping[str, int]) -> dict[str, str]:
-    """The elements the site has consumed since ``store/`` held ``since``: element to the name it has there."""
+    """The elements the site has consumed since ``store/`` held ``since``: element to its first name there."""
     found: dict[str, str] = {}
     for name in sorted(drop.stored()):
         match = _STORED_FILE.fullmatch(name)
         if match and name not in since:
-            found[match[2].lower()] = name
+            found.setdefault(match[2].lower(), name)
     return found

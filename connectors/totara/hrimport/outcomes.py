@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +45,8 @@ class SyncLogRow:
     logtype: str
     action: str
     info: str
+    time: float | None = None
+    """Unix time, where the report's date could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,12 @@ class RowReport:
     why: str = ""
 
 
-def read_sync_log(path: Path, headings: Mapping[str, str] | None = None) -> Iterator[SyncLogRow]:
+def read_sync_log(
+    path: Path,
+    headings: Mapping[str, str] | None = None,
+    *,
+    clock: Callable[[str], float | None] = lambda _text: None,
+) -> Iterator[SyncLogRow]:
     """Rows of a sync log report export, oldest first as exported.
 
     ``headings`` names a column's heading where the site's report has another than ``totara_sync_log_<column>``.
@@ -105,6 +112,7 @@ def read_sync_log(path: Path, headings: Mapping[str, str] | None = None) -> Iter
                     _logtype(cells[place["logtype"]]),
                     cells[place["action"]],
                     cells[place["info"]],
+                    clock(cells[place["time"]]) if "time" in place else None,
                 )
 
 
@@ -115,15 +123,24 @@ def _logtype(text: str) -> str:
     return "warn" if word in _WARN_WORDS else "info"
 
 
-def element_run(log: Iterable[SyncLogRow], element: str, after: int) -> list[SyncLogRow]:
-    """The log rows of the first run of an element whose id is beyond ``after``: from its start to its end."""
-    found: list[SyncLogRow] = []
+def element_run(
+    log: Iterable[SyncLogRow], element: str, after: int, *, taken_at: float | None = None
+) -> list[SyncLogRow]:
+    """The log rows of the run of an element that took our file, of those whose id is beyond ``after``.
+
+    ``taken_at`` is the moment in the file's name in the store folder: the last run begun by then is the one. Without
+    it, or where the log's times could not be read, it is the first run that found a file at all.
+    """
+    runs: dict[int, list[SyncLogRow]] = {}
     for row in sorted(log, key=lambda row: row.id):
         if row.id > after and row.element == element:
-            if found and row.runid != found[0].runid:
-                break
-            found.append(row)
-    return found
+            runs.setdefault(row.runid, []).append(row)
+    found_file = [run for run in runs.values() if not (len(run) == 2 and run[1].logtype == "warn")]
+    if taken_at is not None:
+        begun = [run for run in found_file if run[0].time is not None and run[0].time <= taken_at + 1]
+        if begun:
+            return begun[-1]
+    return found_file[0] if found_file else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,48 @@
+"""What a Totara connection can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from connectors.hrimport_rules import HrImportSettings
+from connectors.totara.reports import ReportFormat
+
+
+@dataclass(frozen=True, slots=True)
+class StateReports:
+    """Names of the scheduled reports that show what the site holds and did; empty where there is none."""
+
+    sync_log: str = "Bridge sync log"
+    competency: str = "Bridge competencies"
+    organisation: str = "Bridge organisations"
+    position: str = "Bridge positions"
+
+
+@dataclass(frozen=True, slots=True)
+class TotaraOptions:
+    """Where a Totara takes its files, where it leaves its reports, and how to treat it."""
+
+    filesdir: Path
+    """The files directory of HR Import; ``csv/ready`` lies in it."""
+    spool: Path
+    """Our own folder for files on their way and for receipts."""
+    reports: Path | None = None
+    """The export path of scheduled reports."""
+    hrimport: HrImportSettings = field(default_factory=HrImportSettings)
+    report_names: StateReports = field(default_factory=StateReports)
+    report_format: ReportFormat = field(default_factory=ReportFormat)
+    framework_of: Mapping[str, str] = field(default_factory=dict)
+    """Kind (``organisation``, ``position``) to the framework its items go into."""
+    type_of: Mapping[str, str] = field(default_factory=dict)
+    """Kind to the type its items get; none where it is not named."""
+    aggregation: str = "ALL"
+    """How a new competency sums up its children: ALL, ANY or OFF."""
+    retired_suffix: str = "-RETIRED"
+    """A framework's retired items hang under an item with the framework's id number and this."""
+    settle_within_hours: float = 48.0
+    """How long the site may take to import a file and export its log."""
+    reserved: frozenset[str] = frozenset()
+    """Keys that belong to somebody else: they are never written."""
+    site_name: str = "Totara"
