@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -60,6 +61,8 @@ class Drop(ABC):
         if self._opener is not None:
             opened = self._opener.open(path, arrival.name, path.name)
             path, sha256, signed_by = opened.path, opened.sha256, opened.signed_by
+            # What it said of the encrypted file holds; whoever reads on compares with the content that was in it.
+            manifest = None if manifest is None else _of_content(manifest, sha256, path.stat().st_size)
         return ReceivedFile(
             path=path,
             name=arrival.name,
@@ -127,6 +130,15 @@ class Drop(ABC):
             candidate = with_tag(arrival.name, stamp if number == 1 else f"{stamp}-{number}")
             number += 1
         return candidate
+
+
+def _of_content(manifest: Manifest, sha256: str, size: int) -> Manifest:
+    """Return what a manifest said of an encrypted file, and was found true, said of its content."""
+    return replace(
+        manifest,
+        sha256=None if manifest.sha256 is None else sha256,
+        size=None if manifest.size is None else size,
+    )
 
 
 def changed_meanwhile(name: str) -> RetryLater:

@@ -79,7 +79,8 @@ class Manifest:
     rows: int | None = None
     """Data records, without the heading. Whoever reads the rows compares it."""
     sha256: str | None = None
-    """64 lower-case hexadecimal digits. Already compared when a `ReceivedFile` carries the manifest."""
+    """64 lower-case hexadecimal digits. Already compared when a `ReceivedFile` carries the manifest. The sender gives
+    that of the file as delivered; where it came encrypted, the received manifest gives that of the content instead."""
     size: int | None = None
     """Bytes. Already compared as well."""
 

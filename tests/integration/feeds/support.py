@@ -224,12 +224,18 @@ class DropServer:
         await self._stop.wait()
         listener.close()
         await listener.wait_closed()
-        for connection in connections:
-            connection.abort()
-        await asyncio.sleep(0)
-        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        await hang_up(connections)
         for file in opened:
             file.close()
+
+
+async def hang_up(connections: list[asyncssh.SSHServerConnection]) -> None:
+    """End what a server still has under way, and wait until its sockets are closed."""
+    for connection in connections:
+        connection.abort()
+    await asyncio.gather(*(connection.wait_closed() for connection in connections), return_exceptions=True)
+    rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    await asyncio.sleep(0.01)  # the loop closes sockets one turn after they were told to

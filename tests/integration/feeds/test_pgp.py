@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import tempfile
@@ -116,6 +117,19 @@ def test_an_encrypted_and_signed_file_arrives_readable(people: dict[str, Keys], 
     assert received.signed_by == people["sender"].fingerprint()
     assert received.path.stat().st_mode & 0o777 == 0o600
     assert inbox(drop) == ["people.csv"]
+
+
+def test_a_manifest_speaks_of_the_encrypted_file(people: dict[str, Keys], drop: Path) -> None:
+    """Its checksum is compared before decrypting; whoever reads on finds rows and checksum of the content."""
+    content = sealed(people["sender"])
+    manifest = drop / "people.csv.pgp.manifest.json"
+    manifest.write_text(json.dumps({"rows": 1, "sha256": hashlib.sha256(content).hexdigest()}))
+    received = take(drop, content, ours(people))
+    assert received.manifest is not None
+    assert (received.manifest.rows, received.manifest.sha256) == (1, received.sha256)
+    manifest.write_text(json.dumps({"rows": 1, "sha256": hashlib.sha256(ROWS).hexdigest()}))
+    with pytest.raises(SkipItem, match="not what its manifest says"):
+        take(drop, content, ours(people))
 
 
 def test_the_hash_is_of_the_content_so_that_a_second_encryption_is_recognised(
