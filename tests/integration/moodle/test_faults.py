@@ -14,12 +14,10 @@ from connectors.moodle import MoodleConnector, MoodleOptions
 from connectors.simulators.moodle import Fault, MoodleSimulator
 from tests.integration.moodle.test_structure import creations, model, node
 
-COMPETENCIES = [
-    node("A"),
-    node("B"),
-    *(node(f"A/A{n:02}") for n in range(12)),
-    *(node(f"B/B{n:02}") for n in range(12)),
-]
+CREATE = "core_competency_create_competency"
+COMPETENCIES = [node("A"), node("B"), *(node(f"{p}/{p}{n:02}") for p in "AB" for n in range(12))]
+LOST = ["reset_after_commit", "cut_json", "killed_mid_batch", "timeout_after_commit", "http_504"]
+PASSING = ["http_503", "sitemaintenance", "http_429", "dbconnectionfailed", "deadlock", "oversize_xml"]
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
@@ -64,16 +62,12 @@ def keys_in(moodle: MoodleSimulator) -> list[str]:
 WANTED = sorted(one.idnumber for one in COMPETENCIES)
 
 
-@pytest.mark.parametrize(
-    "kind", ["reset_after_commit", "cut_json", "killed_mid_batch", "timeout_after_commit", "http_504"]
-)
+@pytest.mark.parametrize("kind", LOST)
 def test_a_lost_answer_makes_unknowns_and_the_rerun_makes_nothing_twice(moodle: MoodleSimulator, kind: str) -> None:
     """What may have been done is unknown, what hangs on it is not sent, and a second run completes the tree."""
     connector = connect(moodle)
     connector.probe()
-    moodle.faults.faults.append(
-        Fault(kind, function="core_competency_create_competency", start=1, count=1, after_writes=2, seconds=1.5)
-    )
+    moodle.faults.faults.append(Fault(kind, function=CREATE, start=1, count=1, after_writes=2, seconds=1.5))
     outcomes, error = push(connector)
     assert error is None
     states = {outcome.status for outcome in outcomes}
@@ -87,9 +81,7 @@ def test_a_lost_answer_makes_unknowns_and_the_rerun_makes_nothing_twice(moodle: 
     connector.close()
 
 
-@pytest.mark.parametrize(
-    "kind", ["http_503", "sitemaintenance", "http_429", "dbconnectionfailed", "deadlock", "oversize_xml"]
-)
+@pytest.mark.parametrize("kind", PASSING)
 def test_a_passing_fault_is_waited_out(moodle: MoodleSimulator, kind: str) -> None:
     """Maintenance, overload, deadlocks and too large bodies cost time, nothing else."""
     connector = connect(moodle)
@@ -106,9 +98,7 @@ def test_a_fault_that_stays_stops_the_run_after_telling_of_every_change(moodle: 
     """Each change is told of, the error has one sentence that names no secret, and a rerun completes the work."""
     connector = connect(moodle)
     connector.probe()
-    moodle.faults.faults.append(
-        Fault(kind, function="core_competency_create_competency", start=9, count=500, seconds=0)
-    )
+    moodle.faults.faults.append(Fault(kind, function=CREATE, start=9, count=500, seconds=0))
     outcomes, error = push(connector)
     assert isinstance(error, StopRun) or (kind == "accessexception" and error is None)
     assert len(outcomes) == len(COMPETENCIES) + 1
