@@ -58,11 +58,17 @@ def steps(children: Sequence[Node], order: Sequence[int]) -> list[tuple[str, int
     by_id = {node.id: node for node in children}
     taken: list[tuple[str, int]] = []
     if len({node.order for node in children}) < len(children):
-        for place in range(len(order) - 1, -1, -1):
+        # From the last place to the first: stepping down onto a place pushes off it whoever shares it, and never
+        # touches the places after it.
+        for place in range(len(order) - 1, 0, -1):
             node = by_id[order[place]]
+            if node.order == place and any(other.order == place for other in by_id.values() if other is not node):
+                _swap(by_id.values(), node, -1)
+                taken.append((MOVE_UP, node.id))
             while node.order < place:
                 _swap(by_id.values(), node, 1)
                 taken.append((MOVE_DOWN, node.id))
+        return taken
     for place, node_id in enumerate(order):
         node = by_id[node_id]
         while any(by_id[other].order <= node.order for other in order[place + 1 :]) and node.order > place:
