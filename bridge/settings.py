@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.feed_settings import FeedSettings
@@ -54,6 +54,16 @@ class SiteSettings(_Strict):
     erase: tuple[str, ...] = ()
     limits: dict[str, LimitSettings] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("limits")
+    @classmethod
+    def _name_ways(cls, limits: dict[str, LimitSettings]) -> dict[str, LimitSettings]:
+        """A misspelt limit would protect nothing, and nobody would notice."""
+        for name in limits:
+            kind, _, way = name.rpartition(".")
+            if not kind or way not in ("create", "update", "move", "remove"):
+                raise ValueError(f"{name!r} limits nothing: write KIND.create, KIND.update, KIND.move or KIND.remove")
+        return limits
 
 
 class FileSettings(_Strict):
@@ -114,7 +124,8 @@ class Settings(_Strict):
 
 def load_settings(folder: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings that hold in a folder. Raises FixConfiguration naming each thing that is wrong."""
-    process = dict(os.environ if environment is None else environment)
+    # An empty variable says nothing: it must not hide what .env says.
+    process = {name: value for name, value in (os.environ if environment is None else environment).items() if value}
     dotenv = folder / ".env"
     from_file = {name: value for name, value in dotenv_values(dotenv).items() if value} if dotenv.is_file() else {}
     variables = {**from_file, **process}
@@ -130,6 +141,11 @@ def load_settings(folder: Path, environment: Mapping[str, str] | None = None) ->
     if from_file and _open_to_others(dotenv):
         warnings.append(f"{dotenv} holds secrets and others on this machine may read it. Run: chmod 600 {dotenv}")
     chosen = variables.get("LMS_BRIDGE_STORE") or from_toml.store or known.lms_bridge_store
+    without = sorted(name for name, site in sites.items() if site.kind == "moodle" and not site.url)
+    if len(without) > 1:
+        raise FixConfiguration(
+            f"The sites {', '.join(without)} have no url, and MOODLE_URL can only be one. Set `url`."
+        )
     return Settings(
         folder=folder,
         store=_absolute(chosen, folder),
@@ -141,7 +157,9 @@ def load_settings(folder: Path, environment: Mapping[str, str] | None = None) ->
 
 
 def _filled(name: str, site: SiteSettings, variables: Mapping[str, str]) -> SiteSettings:
-    """Return a site with its address looked up where it is given as `env:NAME`."""
+    """Return a site with its address looked up where it is given as `env:NAME`; a Moodle without one has MOODLE_URL."""
+    if not site.url and site.kind == "moodle" and variables.get("MOODLE_URL"):
+        return site.model_copy(update={"url": variables["MOODLE_URL"], "token": site.token or "env:MOODLE_TOKEN"})
     if not site.url.startswith("env:"):
         return site
     variable = site.url.removeprefix("env:")
@@ -177,7 +195,7 @@ def _plainly(kind: str, message: str) -> str:
 def _absolute(url: str, folder: Path) -> str:
     """Return a SQLite URL with its path starting from the folder; any other URL as it is."""
     prefix = "sqlite:///"
-    if not url.startswith(prefix) or url.startswith(prefix + "/"):
+    if not url.startswith(prefix) or url.startswith(prefix + "/") or url == prefix + ":memory:":
         return url
     return prefix + str((folder / url.removeprefix(prefix)).absolute())
 
