@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from bridge.ports import FixConfiguration
 
@@ -45,7 +45,11 @@ class Store:
         try:
             if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
                 _private_file(Path(str(parsed.database)))
-            engine = create_engine(parsed)
+            if parsed.drivername in ("postgresql", "postgres"):
+                # The driver that the extra installs, whatever SQLAlchemy would take for the bare name.
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            # A daemon keeps connections for days: one that the server dropped is noticed before it is used.
+            engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
             if engine.dialect.name == "sqlite":
                 _tune_sqlite(engine)
             _upgrade(engine)
@@ -54,7 +58,7 @@ class Store:
                 f"The store {shown} needs the Python package {error.name}. Install lms-bridge[postgres]."
             ) from error
         except (DBAPIError, OSError) as error:
-            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            reason = next(iter(str(getattr(error, "orig", error)).strip().splitlines()), type(error).__name__)
             raise FixConfiguration(
                 f"The store {shown} cannot be opened: {reason}. "
                 "Check LMS_BRIDGE_STORE and that this account may write there."
@@ -153,8 +157,3 @@ def _upgrade(engine: Engine) -> None:
         config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-
-
-def is_lost(error: OperationalError) -> bool:
-    """Tell whether an error means that the store went away (a dropped connection), rather than a bad statement."""
-    return bool(error.connection_invalidated)

@@ -15,6 +15,8 @@ from bridge.store.state import in_batches, table_of
 from bridge.store.tables import JournalRow, RunRow
 
 INTENDED = "intended"
+OPEN = (INTENDED, "unknown", "pending")
+"""States of changes that were sent, or were about to be, and of which it is not known what became of them."""
 LOST = "lost"
 """Looked for after a crash or an ambiguous answer, and found not to have been carried out."""
 
@@ -82,6 +84,19 @@ def mark_interrupted(connection: Connection, site: str, now: float) -> int:
         .where(table.c.site == site, table.c.state == "running")
         .values(state="interrupted", finished_at=now, message="The program ended before the run did.")
     ).rowcount
+
+
+def close_pending(connection: Connection, site: str, now: float) -> None:
+    """Record how runs ended that were waiting for the LMS, once nothing of theirs is open any more."""
+    table, lines = table_of(RunRow), table_of(JournalRow)
+    still_open = select(lines.c.run_id).where(lines.c.site == site, lines.c.state.in_(OPEN))
+    waiting = select(table.c.id).where(table.c.site == site, table.c.state == "pending", table.c.id.not_in(still_open))
+    for run_id in connection.execute(waiting).scalars().all():
+        counts: dict[str, dict[str, dict[str, int]]] = {}
+        for kind, action, state, number in entry_counts(connection, run_id):
+            counts.setdefault(kind, {}).setdefault(action, {})[state] = number
+        states = {state for actions in counts.values() for found in actions.values() for state in found}
+        finish_run(connection, run_id, "done" if states <= {"applied"} else "failed", now, counts)
 
 
 def runs(connection: Connection, site: str | None = None, limit: int = 20) -> list[Run]:
@@ -185,9 +200,7 @@ def open_entries(connection: Connection, site: str) -> list[Entry]:
     """Return what was sent and never settled: after a crash, an ambiguous answer, or while an import is under way."""
     table = table_of(JournalRow)
     rows = connection.execute(
-        select(table)
-        .where(table.c.site == site, table.c.state.in_((INTENDED, "unknown", "pending")))
-        .order_by(table.c.run_id, table.c.seq)
+        select(table).where(table.c.site == site, table.c.state.in_(OPEN)).order_by(table.c.run_id, table.c.seq)
     )
     return [_entry(row) for row in rows]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, literal, select, tuple_, update
 
 from bridge.model import (
     RESULT_KIND_OF,
@@ -93,7 +93,7 @@ def record_results(connection: Connection, site: str, pull: int, now: float, res
         if before is None:
             written.append(row)
         elif before.payload != row["payload"] or before.gone_at is not None:
-            written.append({**row, "first_run": before.first_run})
+            written.append({**row, "first_run": before.first_run, "seen_run": max(pull, before.seen_run)})
             if before.gone_at is None:
                 history.append(_past(before, "changed", pull, now))
         else:
@@ -108,6 +108,7 @@ def record_results(connection: Connection, site: str, pull: int, now: float, res
             table.c.type == bindparam("b_type"),
             table.c.subject == bindparam("b_subject"),
             table.c.object == bindparam("b_object"),
+            table.c.seen_run < bindparam("b_pull"),
         )
         .values(seen_run=bindparam("b_pull"))
     )
@@ -156,19 +157,23 @@ def unseen(connection: Connection, site: str, name: str, pull: int) -> tuple[int
     live = and_(table.c.site == site, table.c.type == name, table.c.gone_at.is_(None))
     total = connection.execute(select(func.count()).select_from(table).where(live)).scalar_one()
     missed = connection.execute(
-        select(func.count()).select_from(table).where(live, table.c.seen_run != pull)
+        select(func.count()).select_from(table).where(live, table.c.seen_run < pull)
     ).scalar_one()
     return int(missed), int(total)
 
 
 def retire_unseen(connection: Connection, site: str, name: str, pull: int, now: float) -> int:
-    """Turn live results that a complete pull did not see into history; return how many."""
-    table = table_of(ResultRow)
-    where = and_(table.c.site == site, table.c.type == name, table.c.gone_at.is_(None), table.c.seen_run != pull)
-    rows = connection.execute(select(table).where(where)).all()
-    _insert_history(connection, (_past(row, "vanished", pull, now) for row in rows))
-    connection.execute(update(table).where(where).values(gone_at=now))
-    return len(rows)
+    """Turn live results that a complete pull did not see into history; return how many.
+
+    What a later run saw meanwhile (pulls of different kinds take turns) is not unseen. The rows stay in the store.
+    """
+    table, history = table_of(ResultRow), table_of(ResultHistoryRow)
+    where = and_(table.c.site == site, table.c.type == name, table.c.gone_at.is_(None), table.c.seen_run < pull)
+    kept = ("site", "type", "subject", "object", "person", "happened_at", "payload")
+    said = [literal("vanished").label("reason"), literal(pull).label("run_id"), literal(now).label("recorded_at")]
+    gone = select(*(table.c[column] for column in kept), *said).where(where)
+    connection.execute(insert(history).from_select([*kept, "reason", "run_id", "recorded_at"], gone))
+    return connection.execute(update(table).where(where).values(gone_at=now)).rowcount
 
 
 def live_results(connection: Connection, site: str, name: str) -> Iterator[dict[str, Any]]:

@@ -245,17 +245,24 @@ def _do(shelf: Shelf, change: Change) -> Outcome:
         shelf.objects[at] = held
         _place(shelf, change, held)
         return outcome_of(change, Status.APPLIED, lms_id=held.lms_id)
+    if held is None and change.kind == "rule" and change.action is Action.UPDATE:
+        # A rule belongs to its competency: setting it sets it, whether or not the LMS had dropped it.
+        held = shelf.objects[at] = Shelved(str(next(shelf.numbers)), {})
     if held is None:
         raise SkipItem(f"{change.kind} {change.key} is not there")
     match change.action:
         case Action.UPDATE:
             held.fields.update(change.after or {})
         case Action.MOVE | Action.REVIVE:
+            if change.parent is not None and (change.kind, change.parent) not in shelf.objects:
+                raise SkipItem(f"its parent {change.parent} is not there")
             held.parent, held.retired = change.parent, False
             _place(shelf, change, held)
         case Action.REMOVE:
             _clear_rules(shelf, change)
             relation = next(spec for spec in KINDS if spec.kind == change.kind).removal is Removal.UNLINK
+            if change.erase and any(kind == at[0] and one.parent == at[1] for (kind, _), one in shelf.objects.items()):
+                raise SkipItem(f"{change.kind} {change.key} has others under it")
             if change.erase or relation:
                 del shelf.objects[at]
             else:
