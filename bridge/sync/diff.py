@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from bridge.ports import Action, Change, Fields, Found, Item, KindSpec, Remark, Removal, Severity, Value
 from bridge.store.encoding import dump
 from bridge.store.state import Base
-from bridge.sync.order import out_of_line, predecessors
+from bridge.sync.order import explains, out_of_line, predecessors
 from bridge.sync.policy import Policy, Stance
 
 PARENT = "parent"
@@ -74,8 +74,9 @@ def diff_kind(sides: Sides, policy: Policy) -> KindDiff:
     if sides.complete:
         for key, base in sides.base.items():
             if key not in sides.desired and key not in sides.untouchable:
-                _compare_removed(sides, policy, base, result)
+                _compare_removed(sides, policy, base, placing, result)
     result.changes += placing.reorders()
+    result.converged += placing.agreed.values()
     return result
 
 
@@ -101,47 +102,30 @@ def _compare(
     result: KindDiff,
 ) -> None:
     spec = sides.spec
+    live = base is not None and not base.retired
     if found is None:
-        if base is None or base.retired:
-            result.changes.append(placing.created(item))
-            return
-        stance = policy.stance(spec.kind, PRESENCE)
-        result.drifts.append(Drift(spec.kind, item.key, PRESENCE, True, False, stance))
-        if stance is Stance.ENFORCE:
-            result.changes.append(replace(placing.created(item), drift=True))
+        if not live or _wanted_back(sides, policy, item.key, result):
+            result.changes.append(replace(placing.created(item), drift=live))
+        return
+    if found.retired and live and not _wanted_back(sides, policy, item.key, result):
         return
     actual = _only(found.fields, item.fields)
-    if base is None:
-        result.changes.append(
-            Change(
-                spec.kind,
-                item.key,
-                Action.ADOPT,
-                actual,
-                actual,
-                lms_id=found.lms_id,
-                parent=found.parent,
-                group=item.group,
-                detail=found.detail,
-            )
-        )
-        known: Fields = {}
-    else:
-        known = base.fields
-    converged = base is not None and not base.retired
+    changes: list[Change] = []
+    hangs = found.parent
     if found.retired:
-        if base is None or base.retired or _wanted_back(sides, policy, item.key, result):
-            result.changes.append(placing.revived(item, found))
-        converged = False
+        changes.append(placing.revived(item, found))
     elif spec.tree and found.parent != item.parent:
-        converged = False
         ours = base is None or base.retired or item.parent != base.parent
         drifted = base is None or found.parent != base.parent
         hung = None if base is None else base.parent
         if _write(policy, spec.kind, item.key, PARENT, ours, drifted, hung, found.parent, result):
-            result.changes.append(placing.moved(item, actual, found.parent, found.lms_id, found.detail, drift=drifted))
+            changes.append(placing.moved(item, actual, found.parent, found.lms_id, found.detail, drift=drifted))
+        else:
+            hangs = item.parent
+    known: Fields = {} if base is None else base.fields
+    differing = _differing(item.fields, found.fields)
     changed, drifted_any = [], False
-    for name in _differing(item.fields, found.fields):
+    for name in differing:
         applied = known.get(name)
         ours = base is None or dump(item.fields[name]) != dump(applied)
         drifted = base is None or dump(found.fields.get(name)) != dump(applied)
@@ -149,18 +133,30 @@ def _compare(
             changed.append(name)
             drifted_any = drifted_any or drifted
     if changed:
-        result.changes.append(
-            replace(_update(spec, item, actual, changed, found.lms_id, found.detail), drift=drifted_any)
-        )
-    elif converged and base is not None and not _differing(item.fields, found.fields):
-        moved_on = _differing(item.fields, base.fields) or (spec.tree and base.parent != item.parent)
-        place = placing.place.get(item.key, 0)
-        if moved_on or base.lms_id != found.lms_id or base.place != place:
-            result.converged.append(
-                replace(
-                    base, fields=dict(item.fields), parent=item.parent, place=place, lms_id=found.lms_id, retired=False
-                )
-            )
+        changes.append(replace(_update(spec, item, actual, changed, found.lms_id, found.detail), drift=drifted_any))
+    if base is None:
+        # What is left as somebody has it counts as applied the files' way: so it stays drift, and stays respected.
+        left = {name: item.fields[name] for name in differing if name not in changed}
+        changes.insert(0, _adoption(item, found, {**actual, **left}, hangs, placing.place.get(item.key, 0)))
+    elif not found.retired:
+        placing.agree(base, item, found, differing)
+    result.changes += changes
+
+
+def _adoption(item: Item, found: Found, after: Fields, hangs: str | None, place: int) -> Change:
+    """Return the change that takes over what is there."""
+    return Change(
+        item.kind,
+        item.key,
+        Action.ADOPT,
+        _only(found.fields, item.fields),
+        after,
+        lms_id=found.lms_id,
+        parent=hangs,
+        place=place,
+        group=item.group,
+        detail=found.detail,
+    )
 
 
 def _write(
@@ -186,18 +182,19 @@ def _write(
 
 
 def _wanted_back(sides: Sides, policy: Policy, key: str, result: KindDiff) -> bool:
-    """Somebody retired by hand what the files still want."""
+    """Somebody retired or deleted by hand what the files still want: note it, and tell whether it is put back."""
     stance = policy.stance(sides.spec.kind, PRESENCE)
     result.drifts.append(Drift(sides.spec.kind, key, PRESENCE, True, False, stance))
     return stance is Stance.ENFORCE
 
 
-def _compare_removed(sides: Sides, policy: Policy, base: Base, result: KindDiff) -> None:
+def _compare_removed(sides: Sides, policy: Policy, base: Base, placing: _Placing, result: KindDiff) -> None:
     """The files no longer name an object that the bridge made or adopted."""
     spec = sides.spec
-    if base.retired:
-        return
+    drifted = False
     if sides.actual is None:
+        if base.retired:
+            return
         before, lms_id, parent, detail = base.fields, base.lms_id, base.parent, {}
         previous = None
     else:
@@ -206,10 +203,18 @@ def _compare_removed(sides: Sides, policy: Policy, base: Base, result: KindDiff)
             result.forgotten.append((base.kind, base.key))
             return
         if found.retired:
-            result.converged.append(replace(base, retired=True))
+            if not base.retired:
+                result.converged.append(replace(base, retired=True))
             return
+        if base.retired:
+            # Taken out of the LMS by us, brought back there by somebody.
+            drifted = True
+            stance = policy.stance(spec.kind, PRESENCE)
+            result.drifts.append(Drift(spec.kind, base.key, PRESENCE, False, True, stance))
+            if stance is not Stance.ENFORCE:
+                return
         before, lms_id, parent, detail = found.fields, found.lms_id, found.parent, dict(found.detail)
-        previous = _line(sides).get(base.key)
+        previous = placing.stands.get(base.key)
     if spec.removal is Removal.KEEP:
         result.remarks.append(
             Remark(
@@ -231,6 +236,7 @@ def _compare_removed(sides: Sides, policy: Policy, base: Base, result: KindDiff)
             old_parent=parent,
             old_previous=previous,
             detail=detail,
+            drift=drifted,
             erase=spec.kind in policy.erase,
         )
     )
@@ -260,12 +266,41 @@ class _Placing:
         self.before: dict[str, str | None] = {}
         self.place: dict[str, int] = {}
         self.stands = _line(sides)
+        self.agreed: dict[str, Base] = {}
+        """Bases that only have to learn what files and LMS agree on already."""
         if sides.spec.ordered:
             for item in sides.desired.values():
                 self.wanted.setdefault(item.parent, []).append(item.key)
             for siblings in self.wanted.values():
-                self.before.update(predecessors(siblings))
+                # Nothing can stand behind a sibling that will not be there.
+                self.before.update(predecessors([key for key in siblings if not self._stays_away(key)]))
                 self.place.update((key, index) for index, key in enumerate(siblings))
+
+    def _stays_away(self, key: str) -> bool:
+        """Tell whether a desired object will not be under its parent even after this plan."""
+        sides, item, base = self.sides, self.sides.desired[key], self.sides.base.get(key)
+        if sides.actual is None:
+            return False
+        found = sides.actual.get(key)
+        if found is not None and not found.retired and found.parent == item.parent:
+            return False
+        if key in sides.untouchable:
+            return True
+        if found is None or found.retired:
+            somebodys = base is not None and not base.retired
+            return somebodys and self.policy.stance(item.kind, PRESENCE) is not Stance.ENFORCE
+        somebodys = base is None or found.parent != base.parent
+        return somebodys and self.policy.stance(item.kind, PARENT) is not Stance.ENFORCE
+
+    def agree(self, base: Base, item: Item, found: Found, differing: Iterable[str]) -> None:
+        """Let the base learn every single thing on which files and LMS agree, whatever else is still different."""
+        apart = set(differing)
+        fields = {name: base.fields.get(name) if name in apart else value for name, value in item.fields.items()}
+        fields = {name: value for name, value in fields.items() if name not in apart or name in base.fields}
+        parent = item.parent if not self.sides.spec.tree or found.parent == item.parent else base.parent
+        learnt = replace(base, fields=fields, parent=parent, lms_id=found.lms_id, retired=False)
+        if replace(learnt, fields={}) != replace(base, fields={}) or dump(fields) != dump(dict(base.fields)):
+            self.agreed[item.key] = learnt
 
     def created(self, item: Item) -> Change:
         """Return the change that makes an item at its place."""
@@ -322,7 +357,8 @@ class _Placing:
     def reorders(self) -> list[Change]:
         """Return moves for siblings that stay under their parent but out of line.
 
-        Whose doing it is: where the base has them in the files' order, somebody moved them in the LMS.
+        Whose doing it is: ours where the files changed the order, and the LMS has the one last applied (or one on the
+        way from it to the files', left by a run that was cut off); otherwise somebody moved them in the LMS.
         """
         sides = self.sides
         if not sides.spec.ordered or sides.actual is None:
@@ -332,14 +368,16 @@ class _Placing:
             here = [sides.actual[key] for key in siblings if key in sides.actual]
             staying = [one for one in here if one.parent == parent and not one.retired]
             line = [one.key for one in sorted(staying, key=lambda one: one.order)]
-            astray = out_of_line(line, siblings) - set(sides.untouchable)
+            astray = out_of_line(line, siblings)
             if not astray:
+                self._learn_places(line)
                 continue
             based = [sides.base[key] for key in line if key in sides.base]
+            based = [one for one in based if one.parent == parent and not one.retired]
             applied = [one.key for one in sorted(based, key=lambda one: one.place)]
-            drifted = not out_of_line(applied, siblings)
+            drifted = not out_of_line(applied, siblings) or not explains(applied, siblings, line)
             for key in siblings:
-                if key not in astray:
+                if key not in astray or key in sides.untouchable:
                     continue
                 found, item = sides.actual[key], sides.desired[key]
                 place = sides.base[key].place if key in sides.base else None
@@ -347,6 +385,13 @@ class _Placing:
                     actual = _only(found.fields, item.fields)
                     changes.append(self.moved(item, actual, parent, found.lms_id, found.detail, drift=drifted))
         return changes
+
+    def _learn_places(self, line: Iterable[str]) -> None:
+        """Let the bases of siblings that stand in line know their places."""
+        for key in line:
+            base = self.agreed.get(key, self.sides.base.get(key))
+            if base is not None and key not in self.sides.untouchable and base.place != self.place[key]:
+                self.agreed[key] = replace(base, place=self.place[key])
 
 
 def _update(

@@ -36,3 +36,28 @@ def out_of_line(actual: Sequence[str], desired: Sequence[str]) -> frozenset[str]
 def predecessors(siblings: Sequence[str]) -> dict[str, str | None]:
     """Return for each sibling the one just before it; None for the first."""
     return {key: siblings[index - 1] if index else None for index, key in enumerate(siblings)}
+
+
+def explains(applied: Sequence[str], desired: Sequence[str], actual: Sequence[str]) -> bool:
+    """Tell whether `actual` lies on the way from `applied` to `desired`: each key stands where it was or where it goes.
+
+    Only keys of `applied` count, and the fewest of them move. False means that somebody else moved one.
+    """
+    there = set(actual)
+    before = [key for key in applied if key in there]
+    moving = out_of_line(before, desired)
+    old, new, now = (_gaps(line, moving, before) for line in (before, desired, actual))
+    return now[0] == new[0] and all(now[1][key] in (old[1][key], new[1][key]) for key in moving)
+
+
+def _gaps(line: Sequence[str], moving: frozenset[str], counted: Sequence[str]) -> tuple[list[str], dict[str, int]]:
+    """Return the keys that stay, in the order of the line, and how many of them stand before each that moves."""
+    known = set(counted)
+    stays: list[str] = []
+    gaps: dict[str, int] = {}
+    for key in line:
+        if key in moving:
+            gaps[key] = len(stays)
+        elif key in known:
+            stays.append(key)
+    return stays, gaps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,9 +13,11 @@ from bridge.ports import (
     Action,
     Capabilities,
     Change,
+    Fields,
     FixConfiguration,
     Found,
     Item,
+    KindSpec,
     LmsPort,
     Remark,
     SafetyLimit,
@@ -22,9 +25,9 @@ from bridge.ports import (
     Translation,
     one_item_each,
 )
-from bridge.store.encoding import as_value, change_from_json, change_to_json, digest
+from bridge.store.encoding import as_value, change_from_json, change_to_json, digest, dump
 from bridge.store.state import Base
-from bridge.sync.diff import Drift, KindDiff, Sides, diff_kind
+from bridge.sync.diff import PRESENCE, Drift, KindDiff, Sides, diff_kind
 from bridge.sync.policy import TOUCH_OF, Limits, Policy, Stance, Touch
 
 FORMAT = 1
@@ -56,10 +59,17 @@ class ChangePlan:
     remarks: list[Remark] = field(default_factory=list)
     converged: list[Base] = field(default_factory=list)
     forgotten: list[Object] = field(default_factory=list)
+    again: list[Object] = field(default_factory=list)
+    """Objects that the LMS drops on the way, so that they are set once more at the end. Until then they count as gone
+    by our doing: a run that is cut off in between must not take their absence for somebody's edit."""
+    back: list[Object] = field(default_factory=list)
+    """In an undo: objects that are already as they were before the run."""
     seen: dict[Object, str] = field(default_factory=dict)
     """A digest of each touched object's three states, for telling whether it moved since."""
     rules: str = ""
-    """A digest of the policy and the limits."""
+    """A digest of the policy."""
+    wanted: str = ""
+    """A digest of all that the files want."""
     base_counts: dict[str, int] = field(default_factory=dict)
     """Live objects in the base, by kind: what percentages in limits count from."""
     settled_counts: dict[str, int] = field(default_factory=dict)
@@ -108,24 +118,31 @@ def make_plan(
 
     `unverified` allows removals in kinds that the LMS cannot show. Raises what reading raises.
     """
-    plan = ChangePlan(site, now, remarks=list(translation.remarks), rules=digest_rules(policy, limits))
+    plan = ChangePlan(site, now, remarks=list(translation.remarks), rules=digest_rules(policy))
+    plan.wanted = _digest_wanted(translation)
+    plan.remarks += _unknown_kinds(capabilities, policy, limits)
     by_kind: dict[str, dict[str, Item]] = {}
     for (kind, key), item in one_item_each(translation.items).items():
         by_kind.setdefault(kind, {})[key] = item
     diffs: dict[str, KindDiff] = {}
     touched: dict[str, set[str]] = {}
+    away: dict[Object, str] = {}
     for spec in capabilities.kinds:
-        if not scope.covers(spec.kind):
+        cleared = touched.get(spec.cleared_by, set())
+        if not scope.covers(spec.kind) and not cleared:
             continue
         desired, base = by_kind.get(spec.kind, {}), knowledge.base.get(spec.kind, {})
         plan.base_counts[spec.kind] = sum(not one.retired for one in base.values())
         plan.settled_counts[spec.kind] = knowledge.settled.get(spec.kind, 0)
-        if not desired and not base:
+        if not desired and not base and not cleared:
             continue
         actual = {found.key: found for found in port.read(spec.kind)} if spec.readable else None
-        untouchable = {key for kind, key in (*knowledge.held, *knowledge.open) if kind == spec.kind}
-        sides = Sides(spec, desired, base, actual, spec.kind in translation.complete, untouchable)
-        result = diff_kind(sides, policy)
+        held = {key for kind, key in knowledge.held if kind == spec.kind}
+        pending = {key for kind, key in knowledge.open if kind == spec.kind}
+        sides = Sides(spec, desired, base, actual, spec.kind in translation.complete, held | pending)
+        result = diff_kind(sides, policy) if scope.covers(spec.kind) else KindDiff()
+        if actual is None:
+            plan.remarks.append(_not_checkable(spec))
         if actual is None and not unverified:
             result.changes, left = _without_removals(result.changes)
             if left:
@@ -138,11 +155,16 @@ def make_plan(
                         "Look at them in the LMS, then push with --unverified.",
                     )
                 )
-        if spec.cleared_by:
-            parents = touched.get(spec.cleared_by, set())
-            result.changes += _set_again(parents, sides, {change.key for change in result.changes})
+        _note_away(sides, result, held, away)
+        result.changes = _without_waiting(spec, result.changes, away, plan.remarks)
+        if cleared:
+            changing = {change.key for change in result.changes if change.action is not Action.ADOPT}
+            again = set_again(cleared, sides, changing | pending, plan.remarks)
+            result.changes += again
+            leaving = pending | {change.key for change in result.changes if change.action is Action.REMOVE}
+            plan.again += [(spec.kind, key) for key in sorted(cleared - leaving) if key in base]
         if spec.tree:
-            touched[spec.kind] = _parents_touched(result.changes, base)
+            touched[spec.kind] = parents_touched(result.changes, base)
         diffs[spec.kind] = result
         for change in result.changes:
             plan.seen[spec.kind, change.key] = _digest_of(sides, change.key)
@@ -151,12 +173,74 @@ def make_plan(
     return plan
 
 
+def _digest_wanted(translation: Translation) -> str:
+    """Return a digest of every item, item by item, so that it costs no second copy of them in memory."""
+    total = hashlib.sha256(dump(sorted(translation.complete)).encode())
+    for item in translation.items:
+        total.update(dump([item.kind, item.key, item.fields, item.parent]).encode())
+    return total.hexdigest()[:32]
+
+
+def _unknown_kinds(capabilities: Capabilities, policy: Policy, limits: Limits) -> list[Remark]:
+    """Say which rules speak of kinds that there are not: a misspelt limit protects nothing."""
+    known = {spec.kind for spec in capabilities.kinds}
+    named = dict.fromkeys(name.partition(".")[0] for name in (*policy.by_kind, *sorted(policy.erase), *limits.own))
+    kinds = ", ".join(sorted(known))
+    return [
+        Remark(
+            Severity.WARNING,
+            kind,
+            "",
+            f"The rules speak of {kind!r}, a kind that this LMS does not have, so that they do nothing. "
+            f"It has: {kinds}. Check the spelling in bridge.toml.",
+        )
+        for kind in named
+        if kind not in known
+    ]
+
+
+def _not_checkable(spec: KindSpec) -> Remark:
+    says = f"this LMS does not show its {spec.plural}: whether somebody edited them there is not checkable."
+    return Remark(Severity.NOTE, spec.kind, "", says)
+
+
+def _note_away(sides: Sides, result: KindDiff, held: Iterable[str], away: dict[Object, str]) -> None:
+    """Note which desired objects are not in the LMS and will not be made, with the reason."""
+    kind = sides.spec.kind
+    for key in held:
+        found = (sides.actual or {}).get(key)
+        if sides.actual is not None and key in sides.desired and (found is None or found.retired):
+            away[kind, key] = "is held as undone"
+    for drift in result.drifts:
+        if drift.field == PRESENCE and drift.actual is False and drift.stance is not Stance.ENFORCE:
+            away[kind, drift.key] = "was taken away in the LMS, which the rules leave so"
+
+
+def _without_waiting(
+    spec: KindSpec, changes: list[Change], away: dict[Object, str], remarks: list[Remark]
+) -> list[Change]:
+    """Leave out what would hang on an object that is not there, and say what waits for what."""
+    waiting: set[int] = set()
+    for change in parents_first(changes) if away else ():
+        if change.action not in (Action.CREATE, Action.REVIVE, Action.MOVE):
+            continue
+        missing = next((need for need in change.needs if need in away), None)
+        if missing is None:
+            continue
+        waiting.add(id(change))
+        says = f"{spec.singular} {change.key} waits: it needs {missing[0]} {missing[1]}, which {away[missing]}."
+        remarks.append(Remark(Severity.WAITS, spec.kind, change.key, says))
+        if change.action is not Action.MOVE:
+            away[spec.kind, change.key] = f"waits for {missing[0]} {missing[1]}"
+    return [change for change in changes if id(change) not in waiting]
+
+
 def _without_removals(changes: list[Change]) -> tuple[list[Change], int]:
     kept = [change for change in changes if change.action is not Action.REMOVE]
     return kept, len(changes) - len(kept)
 
 
-def _parents_touched(changes: Iterable[Change], base: Mapping[str, Base]) -> set[str]:
+def parents_touched(changes: Iterable[Change], base: Mapping[str, Base]) -> set[str]:
     """Return the parents whose children are made, moved or removed."""
     parents: set[str] = set()
     for change in changes:
@@ -167,26 +251,40 @@ def _parents_touched(changes: Iterable[Change], base: Mapping[str, Base]) -> set
     return parents
 
 
-def _set_again(parents: Iterable[str], sides: Sides, changing: set[str]) -> list[Change]:
-    """Return updates for objects that the LMS will have dropped by the time this kind's turn comes."""
+def set_again(parents: Iterable[str], sides: Sides, changing: set[str], remarks: list[Remark]) -> list[Change]:
+    """Return updates for objects that the LMS will have dropped by the time this kind's turn comes.
+
+    What somebody edited and the rules respect is put back as they had it. What is not the bridge's is only named.
+    """
     again: list[Change] = []
-    for key in sorted(set(parents)):
-        item = sides.desired.get(key)
-        found = (sides.actual or {}).get(key)
-        if item is None or found is None or key in changing or key in sides.untouchable:
+    for key in sorted(set(parents) - changing):
+        item, base, found = sides.desired.get(key), sides.base.get(key), (sides.actual or {}).get(key)
+        if sides.actual is None and item is not None and base is not None and not base.retired:
+            held: Fields = base.fields
+            lms_id, detail = base.lms_id, {}
+        elif found is not None:
+            held, lms_id, detail = found.fields, found.lms_id, dict(found.detail)
+        else:
+            continue
+        if item is None and base is None:
+            says = (
+                f"The LMS drops the {sides.spec.singular} that somebody set on {key} when what is under it changes. "
+                "It is not in the files: set it again by hand after the push."
+            )
+            remarks.append(Remark(Severity.WARNING, sides.spec.kind, key, says))
             continue
         again.append(
             Change(
                 sides.spec.kind,
                 key,
                 Action.UPDATE,
-                dict(found.fields),
-                dict(item.fields),
+                dict(held),
+                dict(held),
                 (),
-                found.lms_id,
-                group=item.group,
-                needs=item.needs,
-                detail=found.detail,
+                lms_id,
+                group="" if item is None else item.group,
+                needs=() if item is None else item.needs,
+                detail=detail,
             )
         )
     return again
@@ -230,6 +328,8 @@ def parents_first(changes: Sequence[Change], *, by_old: bool = False) -> list[Ch
     `by_old` goes by where the objects hang now instead of where they will hang.
     """
     parent_of = {change.key: (change.old_parent if by_old else change.parent) for change in changes}
+    if not by_old:
+        parent_of.update({change.key: change.parent for change in changes if change.action in _PLACING})
 
     def depth(key: str) -> int:
         steps, at = 0, parent_of.get(key)
@@ -237,7 +337,29 @@ def parents_first(changes: Sequence[Change], *, by_old: bool = False) -> list[Ch
             steps, at = steps + 1, parent_of[at]
         return steps
 
-    return sorted(changes, key=lambda change: depth(change.key))
+    return _siblings_in_turn(sorted(changes, key=lambda change: depth(change.key)))
+
+
+_PLACING = (Action.CREATE, Action.MOVE, Action.REVIVE)
+
+
+def _siblings_in_turn(changes: Sequence[Change]) -> list[Change]:
+    """Return changes so that whatever is put behind a sibling comes after what puts that sibling in its place."""
+    placing = {
+        (change.parent, change.key): change for change in changes if change.ordered and change.action in _PLACING
+    }
+    done: set[int] = set()
+    result: list[Change] = []
+    for change in changes:
+        chain: list[Change] = []
+        at: Change | None = change
+        while at is not None and id(at) not in done:
+            done.add(id(at))
+            chain.append(at)
+            goes_behind = at.ordered and at.action in _PLACING and at.previous is not None
+            at = placing.get((at.parent, at.previous or "")) if goes_behind else None
+        result += reversed(chain)
+    return result
 
 
 def _mention(plan: ChangePlan, knowledge: Knowledge) -> None:
@@ -250,14 +372,16 @@ def _mention(plan: ChangePlan, knowledge: Knowledge) -> None:
         plan.remarks.append(Remark(Severity.WAITS, kind, key, f"not planned again while {reason}."))
 
 
-def digest_rules(policy: Policy, limits: Limits) -> str:
-    """Return a digest of the rules a plan was made under."""
+def digest_rules(policy: Policy) -> str:
+    """Return a digest of the rules that shape a plan.
+
+    Limits are not among them: they do not change what a plan says, and hold at the moment it is pushed. So a reviewed
+    plan that a limit stops can be pushed with that limit raised, without planning and reviewing it once more.
+    """
     return digest(
         policy.default.value,
         {name: stance.value for name, stance in policy.by_kind.items()},
         sorted(policy.erase),
-        {name: [limit.number, limit.percent, limit.small] for name, limit in limits.own.items()},
-        limits.initial,
     )
 
 
@@ -298,6 +422,7 @@ def plan_to_json(plan: ChangePlan) -> dict[str, Any]:
         "site": plan.site,
         "made_at": plan.made_at,
         "rules": plan.rules,
+        "wanted": plan.wanted,
         "counts": plan.counts(),
         "base_counts": plan.base_counts,
         "changes": [change_to_json(change) for change in plan.changes],
@@ -347,9 +472,10 @@ def plan_from_json(text: str) -> ChangePlan:
             ],
             seen={(kind, key): seen for kind, key, seen in plain["seen"]},
             rules=plain["rules"],
+            wanted=plain["wanted"],
             base_counts=plain["base_counts"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FixConfiguration(
             f"This is not a plan that `lms-bridge plan --out` wrote ({error}): make it again."
         ) from error
@@ -363,20 +489,39 @@ def reviewed(stored: ChangePlan, fresh: ChangePlan) -> ChangePlan:
     if stored.site != fresh.site:
         raise SafetyLimit(f"The plan was made for site {stored.site}, not {fresh.site}. Nothing was sent.")
     if stored.rules != fresh.rules:
-        raise SafetyLimit("The rules (policy or limits) changed since the plan was made. Nothing was sent: plan again.")
+        raise SafetyLimit("The rules (the policy) changed since the plan was made. Nothing was sent: plan again.")
+    if stored.wanted != fresh.wanted:
+        raise SafetyLimit("The files changed since the plan was made. Nothing was sent: plan again and review that.")
     moved = [f"{kind} {key}" for (kind, key), seen in stored.seen.items() if fresh.seen.get((kind, key)) != seen]
-    wanted = [_essence(change) for change in stored.changes]
     kept = [change for change in fresh.changes if (change.kind, change.key) in stored.seen]
-    if moved or sorted(wanted) != sorted(_essence(change) for change in kept):
+    if not moved:
+        wanted, still = ({_essence(change): change for change in side} for side in (stored.changes, kept))
+        moved = [f"{wanted[one].kind} {wanted[one].key}" for one in wanted if one not in still]
+        moved += [f"{still[one].kind} {still[one].key}" for one in still if one not in wanted]
+    if moved:
+        moved = list(dict.fromkeys(moved))
         named = ", ".join(moved[:10]) + (f" and {len(moved) - 10:,} more" if len(moved) > 10 else "")
         raise SafetyLimit(
-            "Since the plan was made, the files or the LMS moved"
-            + (f": {named}" if named else "")
-            + ". Nothing was sent: plan again and review that."
+            f"Since the plan was made, the LMS moved: {named}. Nothing was sent: plan again and review that."
         )
-    objects = set(stored.seen)
-    return replace(fresh, changes=kept, converged=[], forgotten=[], seen={one: fresh.seen[one] for one in objects})
+    return replace(
+        fresh,
+        changes=kept,
+        converged=[],
+        forgotten=[],
+        again=[one for one in fresh.again if one in stored.seen],
+        seen={one: fresh.seen[one] for one in stored.seen},
+    )
 
 
 def _essence(change: Change) -> str:
-    return digest(change.kind, change.key, change.action.value, change.after and dict(change.after), change.parent)
+    """Return a digest of all that a reviewer sees of a change, and all that decides what it does."""
+    return digest(
+        change.kind,
+        change.key,
+        change.action.value,
+        change.after and dict(change.after),
+        change.parent,
+        change.previous if change.ordered else None,
+        change.erase,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fractions import Fraction
 
 from bridge.ports import Action, KindSpec
 
@@ -44,12 +45,14 @@ class Limit:
     """The percentage never stops this many or fewer: half of four is not a flood."""
 
     def exceeded_by(self, count: int, base: int) -> str | None:
-        """Return which bound `count` breaks, in words, or None. Exact: n pass, n+1 do not."""
+        """Return which bounds `count` breaks, in words, or None. Exact: n pass, n+1 do not."""
+        broken: list[str] = []
         if count > self.number:
-            return f"{count:,} is over the limit of {self.number:,}"
-        if base > 0 and count > self.small and count * 100 > self.percent * base:
-            return f"{count:,} of {base:,} is over the limit of {self.percent:g} %"
-        return None
+            broken.append(f"{count:,} is over the limit of {self.number:,}")
+        # A share as it was written: 33.3 % of 1,000 is 333, which binary fractions would miss by a hair.
+        if base > 0 and count > self.small and count * 100 > Fraction(str(self.percent)) * base:
+            broken.append(f"{count:,} of {base:,} is over the limit of {self.percent:g} %")
+        return "; ".join(broken) or None
 
 
 class Touch(StrEnum):
