@@ -28,7 +28,9 @@ from bridge.store.encoding import dump
 from bridge.store.journal import LOST
 from bridge.store.state import Base
 from bridge.sync.clock import Clock
+from bridge.sync.diff import ORDER
 from bridge.sync.lease import Tenure
+from bridge.sync.order import predecessors
 from bridge.sync.plan import ChangePlan, Object
 
 ROUNDS = 3
@@ -98,6 +100,9 @@ class Applier:
             self.tenure.confirm(connection)
             state.save_base(connection, self.site, self.run_id, self.clock.now(), plan.converged)
             state.forget_base(connection, self.site, plan.forgotten)
+            dropped = state.load_some(connection, self.site, plan.again).values()
+            gone = (replace(base, retired=True) for base in dropped)
+            state.save_base(connection, self.site, self.run_id, self.clock.now(), gone)
         self._adopt([change for change in plan.changes if change.action is Action.ADOPT])
         try:
             for wave in self.waves(plan.changes):
@@ -140,7 +145,8 @@ class Applier:
             self._record_blocked(blocked)
             if not to_send:
                 return
-            unclear, unsent, stop = self._send(to_send, last=attempt == ROUNDS - 1)
+            unclear, left, stop = self._send(to_send, last=attempt == ROUNDS - 1)
+            unsent, reasons = [one for one, _ in left], [outcome for _, outcome in left]
             if stop is not None and not unclear:
                 self._not_sent(unsent, str(stop))
                 raise stop
@@ -160,7 +166,7 @@ class Applier:
                 again = [one.change for one in (*lost, *unsent)]
                 to_send = sorted(again, key=lambda change: places[id(change)])
             else:
-                self._not_sent(unsent, "what it depends on was refused")
+                self.record((one, outcome, Status.NOT_SENT.value) for one, outcome in zip(unsent, reasons, strict=True))
                 return
 
     def _split_blocked(self, wave: Sequence[Change]) -> tuple[list[Change], list[tuple[Change, Object]]]:
@@ -198,12 +204,14 @@ class Applier:
         self.next_seq += len(changes)
         return numbered
 
-    def _send(self, changes: Sequence[Change], *, last: bool) -> tuple[list[Numbered], list[Numbered], StopRun | None]:
+    def _send(
+        self, changes: Sequence[Change], *, last: bool
+    ) -> tuple[list[Numbered], list[tuple[Numbered, Outcome]], StopRun | None]:
         """Send changes; return those whose fate is unclear, those not sent, and what stopped the sending."""
         numbered = self.intend(changes)
         waiting = {(one.change.kind, one.change.key, one.change.action): one for one in numbered}
         unclear: list[Numbered] = []
-        unsent: list[Numbered] = []
+        unsent: list[tuple[Numbered, Outcome]] = []
         stop: StopRun | None = None
         settled: list[tuple[Numbered, Outcome, str]] = []
         try:
@@ -213,11 +221,12 @@ class Applier:
                 with self.store.begin() as connection:
                     journal.note_receipt(connection, self.run_id, (n.seq for n in numbered), receipt.token, deadline)
             for outcome in self.port.settle(receipt):
+                self.tenure.check()
                 one = waiting.pop((outcome.kind, outcome.key, outcome.action))
                 if outcome.status is Status.UNKNOWN:
                     unclear.append(one)
                 elif outcome.status is Status.NOT_SENT and not last:
-                    unsent.append(one)
+                    unsent.append((one, outcome))
                 else:
                     settled.append((one, outcome, outcome.status.value))
                 if len(settled) >= RECORD_EVERY:
@@ -241,7 +250,8 @@ class Applier:
         hidden = [one for one in unclear if not self.capabilities.spec(one.change.kind).readable]
         why = "sent, but the LMS does not tell whether it was carried out"
         self.record((one, outcome_of(one.change, Status.UNKNOWN, why), Status.UNKNOWN.value) for one in hidden)
-        visible = [one for one in unclear if one not in hidden]
+        unseen = {one.seq for one in hidden}
+        visible = [one for one in unclear if one.seq not in unseen]
         try:
             return look_up(self.port, self.capabilities, self.clock, visible, since=self.clock.now())
         except BridgeError as error:
@@ -304,6 +314,8 @@ class Applier:
             journal.settle(connection, now, rows)
         for one in lost if counted else ():
             self._count(one.change, LOST)
+            if one.change.action in (Action.CREATE, Action.REVIVE):
+                self.failed.add((one.change.kind, one.change.key))
 
     def _drop(self, unsent: Sequence[Numbered]) -> None:
         """Close the entries of changes that will be sent again under new numbers."""
@@ -337,11 +349,14 @@ def base_after(spec: KindSpec, change: Change, before: Base | None, lms_id: str 
         case Action.UPDATE:
             after = dict(change.after or {})
             fields.update({name: after[name] for name in (change.fields or after)})
-            place = before.place if before else change.place
-            return Base(change.kind, change.key, fields, change.parent, place, lms_id, False, origin)
+            place, parent = (before.place, before.parent) if before else (change.place, change.parent)
+            return Base(change.kind, change.key, fields, parent, place, lms_id, False, origin)
         case Action.MOVE | Action.REVIVE:
             fields = fields or dict(change.after or {})
-            return Base(change.kind, change.key, fields, change.parent, change.place, lms_id, False, origin)
+            # Places among siblings are learnt for all of them at once, when they stand in line: until then the base
+            # keeps the order it had, which tells a half-done reordering from one that somebody else did.
+            place = before.place if before and change.fields == (ORDER,) else change.place
+            return Base(change.kind, change.key, fields, change.parent, place, lms_id, False, origin)
 
 
 def look_up(
@@ -362,21 +377,28 @@ def look_up(
     if unreadable:
         raise StopRun(f"the LMS cannot show {', '.join(unreadable)}.")
     keys = {(one.change.kind, one.change.key) for one in unclear}
+    reordered = {(one.change.kind, one.change.parent) for one in unclear if one.change.fields == (ORDER,)}
     last: dict[Object, Found] | None = None
     for attempt in range(READS_TO_AGREE):
         if attempt > 1:
             clock.sleep(min(1.0, capabilities.server_limit))
-        seen = {(k, found.key): found for k in kinds for found in port.read(k) if (k, found.key) in keys}
+        seen = {
+            (k, found.key): found
+            for k in kinds
+            for found in port.read(k)
+            if (k, found.key) in keys or (k, found.parent) in reordered
+        }
         if last is not None and _same(seen, last):
             break
         last = seen
     else:
         raise StopRun(f"{READS_TO_AGREE} reads of the LMS gave different answers: something else is writing to it.")
+    stands = _who_follows(seen, reordered)
     arrived: list[tuple[Numbered, Outcome]] = []
     lost: list[Numbered] = []
     for one in unclear:
         found = seen.get((one.change.kind, one.change.key))
-        if carried_out(one.change, found):
+        if carried_out(one.change, found, stands.get((one.change.kind, one.change.key))):
             lms_id = found.lms_id if found else None
             outcome = outcome_of(one.change, Status.APPLIED, "found in the LMS after an unclear answer", lms_id)
             arrived.append((one, outcome))
@@ -385,20 +407,38 @@ def look_up(
     return arrived, lost
 
 
-def carried_out(change: Change, found: Found | None) -> bool:
-    """Tell from what the LMS holds whether a change has been carried out."""
+def _who_follows(
+    seen: Mapping[Object, Found], lines: Iterable[tuple[str, str | None]]
+) -> dict[Object, tuple[str | None]]:
+    """Return the sibling before each object, for those under some parents; each in a tuple, to tell first from not."""
+    siblings: dict[tuple[str, str | None], list[Found]] = {line: [] for line in lines}
+    for (kind, _), found in seen.items():
+        if not found.retired and (kind, found.parent) in siblings:
+            siblings[kind, found.parent].append(found)
+    stands: dict[Object, tuple[str | None]] = {}
+    for (kind, _), line in siblings.items():
+        keys = [found.key for found in sorted(line, key=lambda found: found.order)]
+        stands.update(((kind, key), (previous,)) for key, previous in predecessors(keys).items())
+    return stands
+
+
+def carried_out(change: Change, found: Found | None, behind: tuple[str | None] | None = None) -> bool:
+    """Tell from what the LMS holds whether a change has been carried out. `behind` is the sibling it stands behind."""
     if change.action is Action.REMOVE:
         return found is None or found.retired
     if found is None or (found.retired and change.action is not Action.ADOPT):
         return False
+    if change.fields == (ORDER,):
+        return found.parent == change.parent and behind == (change.previous,)
     if change.action in (Action.MOVE, Action.REVIVE):
-        return found.parent == change.parent and change.fields != ("order",)
-    after = change.after or {}
-    names = after if change.action is Action.CREATE else (change.fields or after)
+        return found.parent == change.parent
     if change.action is Action.CREATE:
         # It is there under its key: whatever it says, making it again would make it twice. A difference is drift.
         return True
-    return all(name in found.fields and dump(found.fields[name]) == dump(after[name]) for name in names)
+    after = change.after or {}
+    return all(
+        name in found.fields and dump(found.fields[name]) == dump(after[name]) for name in change.fields or after
+    )
 
 
 def _same(one: Mapping[Object, Found], other: Mapping[Object, Found]) -> bool:

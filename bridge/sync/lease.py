@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import os
 import secrets
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from bridge.ports import StopRun
 from bridge.store import Store, leases
@@ -34,6 +40,7 @@ class Tenure:
         self._stop = threading.Event()
         self._lost = threading.Event()
         self.lease = lease
+        self._good_until = lease.expires_at
         self._thread = threading.Thread(target=self._beat, name=f"lease-{lease.site}", daemon=True)
 
     def confirm(self, connection: Connection) -> None:
@@ -41,18 +48,28 @@ class Tenure:
 
         Raises StopRun where another run took over meanwhile (this one was frozen or cut off for too long).
         """
-        if self._lost.is_set() or not leases.renew(connection, self.lease, self._clock.now(), self._seconds):
+        now = self._clock.now()
+        if self._lost.is_set() or not leases.renew(connection, self.lease, now, self._seconds):
             self._lost.set()
-            raise StopRun(
-                f"This run lost its hold on site {self.lease.site}: it was out of touch for more than "
-                f"{self._seconds:.0f} s, so that another run may have begun. It stops here; the next run looks up "
-                "what it sent."
-            )
+            raise self._too_late()
+        self._good_until = now + self._seconds
 
-    def still_ours(self) -> None:
-        """Raise StopRun where the lease is no longer ours. Asked before every submission."""
-        with self._store.begin() as connection:
-            self.confirm(connection)
+    def check(self) -> None:
+        """Raise StopRun where the lease has run out or is lost, as far as this process knows without asking the store.
+
+        Cheap enough to be asked between any two writes, so that a run that was frozen sends as little as possible
+        once it wakes up.
+        """
+        if self._lost.is_set() or self._clock.now() >= self._good_until:
+            self._lost.set()
+            raise self._too_late()
+
+    def _too_late(self) -> StopRun:
+        return StopRun(
+            f"This run lost its hold on site {self.lease.site}: it was out of touch for more than "
+            f"{self._seconds:.0f} s, so that another run may have begun. It stops here; the next run looks up "
+            "what it sent."
+        )
 
     def start(self) -> None:
         """Begin the heartbeat."""
@@ -67,15 +84,35 @@ class Tenure:
 
     def _beat(self) -> None:
         while not self._stop.wait(self._seconds / 3):
-            with self._store.begin() as connection:
-                if not leases.renew(connection, self.lease, self._clock.now(), self._seconds):
-                    self._lost.set()
-                    return
+            try:
+                with self._store.begin() as connection:
+                    now = self._clock.now()
+                    if not leases.renew(connection, self.lease, now, self._seconds):
+                        self._lost.set()
+                        return
+                self._good_until = now + self._seconds
+            except DBAPIError:
+                # The store is busy or away for a moment. The next beat may still be in time; if none is, the lease
+                # runs out, and whoever asks for it is told so.
+                continue
 
 
 def this_process() -> str:
-    """Return a name for this process that nobody else has: machine, process number and a random part."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    """Return a name for this process that nobody else has: host, process number, machine and a random part."""
+    return f"{socket.gethostname()}:{os.getpid()}:{this_machine()}:{secrets.token_hex(4)}"
+
+
+@functools.cache
+def this_machine() -> str:
+    """Return a short name for what process numbers count in: this boot of this machine, this container.
+
+    Cloned machines and containers share their host name, and then a process number says nothing about the other.
+    """
+    marks = [socket.gethostname(), str(uuid.getnode())]
+    for path in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
+        with contextlib.suppress(OSError):
+            marks.append(str(path.readlink()) if path.is_symlink() else path.read_text().strip())
+    return hashlib.sha256("|".join(marks).encode()).hexdigest()[:8]
 
 
 @contextmanager
@@ -110,9 +147,9 @@ def holding(
 
 def _is_dead(holder: str) -> bool:
     """Tell whether a holder is a process of this machine that no longer runs."""
-    machine, _, rest = holder.partition(":")
-    pid = rest.partition(":")[0]
-    if machine != socket.gethostname() or not pid.isdigit():
+    _host, pid, machine, _ = (*holder.split(":"), "", "", "", "")[:4]
+    # Asking with signal 0 whether a process lives is a POSIX custom; elsewhere it may end the process.
+    if os.name != "posix" or machine != this_machine() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.model import RESULT_KIND_OF
-from bridge.ports import LmsPort, Page, PullScope, Remark, Severity
+from bridge.ports import LmsPort, Page, PullScope, Remark, Severity, StopRun
 from bridge.store import Store, results
 from bridge.sync.clock import Clock
 from bridge.sync.running import Rules, Running, running
@@ -76,13 +76,16 @@ def pull(
     with running(store, site, "pull", clock, rules) as run:
         state, report = _begin(run, order)
         scope = PullScope(state["since"], frozenset(state["kinds"]), tuple(state["activities_of"]))
-        whole: set[str] = set()
-        for page in port.pull(scope, state["cursor"]):
+        for page in () if state["through"] else port.pull(scope, state["cursor"]):
             _take(run, page, state, report)
-            whole |= page.whole
             run.counts = report.counts()
             progress(report)
-        _finish(run, order, state, whole, report)
+        if not state["through"]:
+            raise StopRun(
+                "The LMS ended before its last page. What came until then is kept, nothing was marked as gone. "
+                "Run the pull again: it goes on from there."
+            )
+        _finish(run, order, state, report)
         run.counts = report.counts()
         run.message = "; ".join(remark.says for remark in report.remarks)
     return report
@@ -100,7 +103,8 @@ def _begin(run: Running, order: PullOrder) -> tuple[dict[str, Any], PullReport]:
         last = results.load_cursor(connection, run.site, _name_of(order.kinds)) or {}
     unfinished = bool(last.get("cursor")) and not order.full and order.since is None
     if unfinished and list(order.activities_of) == last["activities_of"]:
-        return last, PullReport(run.id, last["full"], last["since"], resumed=True)
+        report = PullReport(run.id, last["full"], last["since"], resumed=True)
+        return {**last, "resumed": last["resumed"] or not last["through"]}, report
     since = order.since
     if since is None and not order.full and last.get("full_at") and now - last["full_at"] < FULL_EVERY:
         since = last["began_at"] - OVERLAP
@@ -111,6 +115,9 @@ def _begin(run: Running, order: PullOrder) -> tuple[dict[str, Any], PullReport]:
         "kinds": sorted(order.kinds),
         "activities_of": list(order.activities_of),
         "cursor": None,
+        "through": False,
+        "whole": [],
+        "resumed": False,
         "start": now,
         "began_at": last.get("began_at"),
         "full_at": last.get("full_at"),
@@ -124,6 +131,8 @@ def _take(run: Running, page: Page, state: dict[str, Any], report: PullReport) -
     for result in page.results:
         by_name.setdefault(RESULT_KIND_OF[type(result)], []).append(result)
     state["cursor"] = page.cursor
+    state["through"] = page.last
+    state["whole"] = sorted({*state["whole"], *page.whole})
     with run.store.begin() as connection:
         run.tenure.confirm(connection)
         now = run.clock.now()
@@ -137,23 +146,32 @@ def _take(run: Running, page: Page, state: dict[str, Any], report: PullReport) -
     report.remarks += page.remarks
 
 
-def _finish(run: Running, order: PullOrder, state: dict[str, Any], whole: Collection[str], report: PullReport) -> None:
+def _finish(run: Running, order: PullOrder, state: dict[str, Any], report: PullReport) -> None:
     """Turn what a complete pull no longer found into history, unless that is more than is believable."""
+    reconciled = state["full"]
     with run.store.begin() as connection:
         run.tenure.confirm(connection)
         now = run.clock.now()
-        for name in sorted(whole) if state["full"] else ():
+        for name in state["whole"] if state["full"] else ():
             missed, total = results.unseen(connection, run.site, name, state["pull"])
-            if missed > VANISHED_SMALL and missed > total * VANISHED_SHARE and not order.accept_vanished:
+            says = ""
+            if missed and state["resumed"]:
+                # Between two halves rows move from page to page: one may have been passed over without being gone.
+                reconciled = False
+                says = (
+                    f"{missed:,} of {total:,} known {name} were not in this pull, which was cut off and taken up "
+                    "again. Nothing was marked as gone; the next pull reads everything once more."
+                )
+            elif missed > VANISHED_SMALL and missed > total * VANISHED_SHARE and not order.accept_vanished:
                 says = (
                     f"{missed:,} of {total:,} known {name} were not in this complete pull. That is too many to "
                     "believe, so nothing was marked as gone. Look at the report in the LMS; if it is right, pull again "
                     "with --full --accept-vanished."
                 )
+            if says:
                 report.remarks.append(Remark(Severity.WARNING, name, "", says))
                 continue
             report.vanished[name] += results.retire_unseen(connection, run.site, name, state["pull"], now)
-        done = {**state, "cursor": None, "began_at": state["start"]}
-        if state["full"]:
-            done["full_at"] = state["start"]
+        place = {"cursor": None, "through": False, "whole": [], "resumed": False, "began_at": state["start"]}
+        done = {**state, **place, "full_at": state["start"] if reconciled else state["full_at"]}
         results.save_cursor(connection, run.site, _name_of(state["kinds"]), now, done)

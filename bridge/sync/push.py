@@ -95,12 +95,21 @@ def push(
 
 
 def carry_out(
-    run: Running, port: LmsPort, capabilities: Capabilities, plan: ChangePlan, watching: Watching
+    run: Running,
+    port: LmsPort,
+    capabilities: Capabilities,
+    plan: ChangePlan,
+    watching: Watching,
+    once_confirmed: Callable[[], None] = lambda: None,
 ) -> PushReport:
-    """Apply a plan within a run, once confirmed, and set what the run's record will say."""
+    """Apply a plan within a run, once confirmed, and set what the run's record will say.
+
+    `once_confirmed` is called between the confirmation and the first write.
+    """
     if plan.changes and not watching.confirm(plan):
         run.state, run.message = "declined", "Nothing was sent: the plan was not confirmed."
         return PushReport(run.id, run.state, plan, Tally(), run.message)
+    once_confirmed()
     applier = Applier(run.site, port, capabilities, run.store, run.tenure, run.clock, run.id, watching.progress)
     tally = applier.apply(plan)
     run.counts = tally.to_json()

@@ -19,26 +19,41 @@ def settle_open(applier: Applier) -> dict[Object, str]:
     may be sent yet.
     """
     now = applier.clock.now()
+    within = applier.capabilities.settle_within
     with applier.store.read() as connection:
         entries = journal.open_entries(connection, applier.site)
     pending = [entry for entry in entries if entry.receipt is not None]
     outcomes, waiting = _ask_again(applier, pending, now)
     applier.record(outcomes)
     answered = {(one.run_id, one.seq) for one, _, _ in outcomes}
-    unclear = [
-        _numbered(entry)
+    unclear = {
+        (entry.run_id, entry.seq): _numbered(entry)
         for entry in entries
         if (entry.run_id, entry.seq) not in answered and (entry.change.kind, entry.change.key) not in waiting
-    ]
-    readable = [one for one in unclear if applier.capabilities.spec(one.change.kind).readable]
+    }
+    # A run that died between handing over and noting the receipt: an LMS that answers late may still be at it.
+    handed_over = {
+        (entry.run_id, entry.seq) for entry in entries if entry.receipt is None and now < entry.sent_at + within
+    }
+    shown = {kind.kind for kind in applier.capabilities.kinds if kind.readable}
+    readable = [one for one in unclear.values() if one.change.kind in shown]
     # When the earlier run died is not known: it may have sent something a moment ago.
-    arrived, lost = look_up(applier.port, applier.capabilities, applier.clock, readable, since=now)
+    arrived, missing = look_up(applier.port, applier.capabilities, applier.clock, readable, since=now)
+    lost = [one for one in missing if (one.run_id, one.seq) not in handed_over]
     why = "looked up in the LMS: it had not been carried out"
     applier.record((one, outcome, Status.APPLIED.value) for one, outcome in arrived)
     applier.record((one, outcome_of(one.change, Status.UNKNOWN, why), journal.LOST) for one in lost)
-    hidden = [one for one in unclear if one not in readable]
+    hidden = [one for one in unclear.values() if one.change.kind not in shown]
     never = "never answered, and the LMS cannot show it: it will be planned again"
-    applier.record((one, outcome_of(one.change, Status.UNKNOWN, never), UNANSWERED) for one in hidden)
+    given_up = [one for one in hidden if (one.run_id, one.seq) not in handed_over]
+    applier.record((one, outcome_of(one.change, Status.UNKNOWN, never), UNANSWERED) for one in given_up)
+    for one in (*missing, *hidden):
+        if (one.run_id, one.seq) in handed_over:
+            waiting[one.change.kind, one.change.key] = f"run {one.run_id} may have handed it over before it was cut off"
+    if entries:
+        with applier.store.begin() as connection:
+            applier.tenure.confirm(connection)
+            journal.close_pending(connection, applier.site, now)
     return waiting
 
 
@@ -56,12 +71,14 @@ def _ask_again(
         }
         receipt = Receipt(token, tuple(entry.change for entry in entries.values()))
         for outcome in applier.port.settle(receipt):
-            entry = entries[outcome.kind, outcome.key, outcome.action]
             if outcome.status in (Status.PENDING, Status.UNKNOWN):
-                if entry.deadline is None or now < entry.deadline:
-                    waiting[outcome.kind, outcome.key] = f"the answer to run {entry.run_id} is outstanding"
                 continue
+            entry = entries.pop((outcome.kind, outcome.key, outcome.action))
             outcomes.append((_numbered(entry), outcome, outcome.status.value))
+        # What the LMS says nothing about is as open as what it calls open.
+        for entry in entries.values():
+            if entry.deadline is None or now < entry.deadline:
+                waiting[entry.change.kind, entry.change.key] = f"the answer to run {entry.run_id} is outstanding"
     return outcomes, waiting
 
 

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from bridge.ports import Action, Capabilities, Change, FixConfiguration, Found, LmsPort, Remark, Removal, Severity
+from bridge.ports import (
+    Action,
+    Capabilities,
+    Change,
+    FixConfiguration,
+    Found,
+    KindSpec,
+    LmsPort,
+    Remark,
+    Removal,
+    Severity,
+)
 from bridge.store import Store, journal, state
 from bridge.store.encoding import digest, dump
 from bridge.store.journal import Entry
+from bridge.store.state import Base
 from bridge.sync.apply import Applier
 from bridge.sync.clock import Clock
-from bridge.sync.plan import ChangePlan, Object, check_limits, digest_rules, parents_first
+from bridge.sync.diff import ORDER, Sides
+from bridge.sync.plan import ChangePlan, Object, check_limits, digest_rules, parents_first, parents_touched, set_again
 from bridge.sync.push import WATCHING, PushReport, Watching, carry_out
 from bridge.sync.recover import settle_open
 from bridge.sync.running import Rules, running
 
 
 def plan_undo(
-    site: str, port: LmsPort, capabilities: Capabilities, store: Store, run_id: int, rules: Rules, clock: Clock
+    site: str,
+    port: LmsPort,
+    capabilities: Capabilities,
+    store: Store,
+    run_id: int,
+    rules: Rules,
+    clock: Clock,
+    *,
+    open_objects: Mapping[Object, str] | None = None,
 ) -> ChangePlan:
     """Return the plan that takes a run back, with what cannot come back named in its remarks.
 
-    Raises FixConfiguration where there is no such run of the site, or it did nothing that could be undone.
+    `open_objects` are those still waiting for the LMS; without it the journal tells. Raises FixConfiguration where
+    there is no such run of the site, or it did nothing that could be undone.
     """
     with store.read() as connection:
         run = journal.find_run(connection, run_id)
@@ -33,25 +55,126 @@ def plan_undo(
                 f"Run {run_id} was a {run.verb}: it wrote nothing to the LMS, so there is nothing to undo."
             )
         applied = list(journal.entries(connection, run_id, ("applied",)))
+        unsettled = list(journal.entries(connection, run_id, journal.OPEN))
         counts = state.base_counts(connection, site)
-    plan = ChangePlan(site, clock.now(), rules=digest_rules(rules.policy, rules.limits), base_counts=counts)
+        bases = state.load_some(connection, site, {(one.change.kind, one.change.key): None for one in applied})
+        if open_objects is None:
+            open_objects = {
+                (entry.change.kind, entry.change.key): f"what run {entry.run_id} sent is not settled"
+                for entry in journal.open_entries(connection, site)
+            }
+    if not applied:
+        raise FixConfiguration(
+            f"Nothing of run {run_id} has been answered by the LMS yet. Undo it when it has."
+            if unsettled
+            else f"Run {run_id} changed nothing, so there is nothing to undo."
+        )
+    plan = ChangePlan(site, clock.now(), rules=digest_rules(rules.policy), base_counts=counts)
     kinds = dict.fromkeys(entry.change.kind for entry in applied if entry.change.action is not Action.ADOPT)
     actual: dict[Object, Found] = {
         (kind, found.key): found for kind in kinds if capabilities.spec(kind).readable for found in port.read(kind)
     }
+    for entry in unsettled:
+        says = (
+            f"{entry.change.key} is not undone: its change has not been answered yet. Undo the run again when it has."
+        )
+        plan.remarks.append(Remark(Severity.WAITS, entry.change.kind, entry.change.key, says))
     backwards: list[Change] = []
+    lines = siblings_of(actual.values())
     for entry in reversed(applied):
-        found = actual.get((entry.change.kind, entry.change.key))
-        _take_back(plan, capabilities, entry, found, backwards)
+        at = (entry.change.kind, entry.change.key)
+        if at in open_objects:
+            says = f"{entry.change.key} is not undone while {open_objects[at]}."
+            plan.remarks.append(Remark(Severity.WAITS, entry.change.kind, entry.change.key, says))
+            continue
+        _take_back(plan, capabilities, entry, actual.get(at), lines, backwards)
+    backwards = _without_inhabited(plan, capabilities, backwards, actual.values())
+    for spec in capabilities.kinds:
+        if spec.cleared_by:
+            backwards += _set_again(plan, port, spec, store, backwards)
     _put_in_order(plan, capabilities, backwards)
+    plan.converged += _old_places(plan.changes, bases, lines)
     for change in plan.changes:
         found = actual.get((change.kind, change.key))
         plan.seen[change.kind, change.key] = digest(None if found is None else [dict(found.fields), found.parent])
     return plan
 
 
+def _without_inhabited(
+    plan: ChangePlan, capabilities: Capabilities, changes: Iterable[Change], found: Iterable[Found]
+) -> list[Change]:
+    """Leave out deletions of what somebody has put something under since, and name them."""
+    kept = list(changes)
+    under: dict[Object, set[str]] = {}
+    for one in found:
+        if one.parent is not None and capabilities.spec(one.kind).tree:
+            under.setdefault((one.kind, one.parent), set()).add(one.key)
+    for change in kept:
+        if change.action is Action.REMOVE or change.parent != change.old_parent:
+            under.get((change.kind, change.old_parent or ""), set()).discard(change.key)
+    again = True
+    while again:
+        again = False
+        for change in kept:
+            if change.erase and under.get((change.kind, change.key)):
+                what = f"{capabilities.spec(change.kind).singular} {change.key}"
+                others = ", ".join(sorted(under[change.kind, change.key])[:5])
+                _cannot(
+                    plan, change, f"{what} has {others} under it, which this run did not make; it is left as it is."
+                )
+                under.get((change.kind, change.old_parent or ""), set()).add(change.key)
+                kept = [one for one in kept if one is not change]
+                again = True
+                break
+    return kept
+
+
+def _set_again(
+    plan: ChangePlan, port: LmsPort, spec: KindSpec, store: Store, changes: Iterable[Change]
+) -> list[Change]:
+    """Return updates for what the LMS drops when this undo touches what is under it."""
+    touched = parents_touched((change for change in changes if change.kind == spec.cleared_by), {})
+    changing = {change.key for change in changes if change.kind == spec.kind}
+    if not touched:
+        return []
+    with store.read() as connection:
+        base = state.load_base(connection, plan.site, spec.kind)
+    actual = {found.key: found for found in port.read(spec.kind)} if spec.readable else None
+    plan.again += [(spec.kind, key) for key in sorted(touched) if key in base]
+    return set_again(touched, Sides(spec, {}, base, actual, False), changing, plan.remarks)
+
+
+Lines = Mapping[tuple[str, str | None], list[str]]
+"""(kind, parent) → the keys under it, in order."""
+
+
+def siblings_of(found: Iterable[Found]) -> Lines:
+    """Return the lines of siblings that objects stand in now, retired ones left out."""
+    lines: dict[tuple[str, str | None], list[Found]] = {}
+    for one in found:
+        if not one.retired:
+            lines.setdefault((one.kind, one.parent), []).append(one)
+    return {at: [one.key for one in sorted(line, key=lambda one: one.order)] for at, line in lines.items()}
+
+
+def _old_places(changes: Iterable[Change], bases: Mapping[Object, Base], lines: Lines) -> Iterator[Base]:
+    """Yield bases with the places that reordered siblings get back."""
+    for change in changes:
+        base = bases.get((change.kind, change.key))
+        if change.fields != (ORDER,) or base is None:
+            continue
+        others = [key for key in lines.get((change.kind, change.parent), []) if key != change.key]
+        place = others.index(change.previous) + 1 if change.previous in others else 0
+        yield replace(base, place=place)
+
+
 def _take_back(
-    plan: ChangePlan, capabilities: Capabilities, entry: Entry, found: Found | None, backwards: list[Change]
+    plan: ChangePlan,
+    capabilities: Capabilities,
+    entry: Entry,
+    found: Found | None,
+    lines: Lines,
+    backwards: list[Change],
 ) -> None:
     """Add the inverse of one applied change, or the reason why there is none."""
     change, spec = entry.change, capabilities.spec(entry.change.kind)
@@ -60,10 +183,19 @@ def _take_back(
     if change.action is Action.ADOPT:
         plan.forgotten.append((change.kind, change.key))
         return
+    behind = _behind(change, lines)
+    if spec.readable and _is_back(change, found, behind, spec):
+        (plan.forgotten if found is None else plan.back).append((change.kind, change.key))
+        return
+    if found is None and spec.cleared_by and change.action is Action.UPDATE:
+        # Dropped by the LMS itself, when an undo that was cut off took back what is under it.
+        held = dict(change.before or {})
+        backwards.append(replace(change, action=Action.CREATE, before=None, after=held, fields=tuple(held)))
+        return
     if found is None and spec.readable and not (change.action is Action.REMOVE and _is_gone(spec.removal, change)):
         _cannot(plan, change, f"{what} is no longer in the LMS; nothing to take back.")
         return
-    if found is not None and _moved_since(change, found):
+    if found is not None and _moved_since(change, found, behind):
         _cannot(plan, change, f"{what} was changed in the LMS after run {entry.run_id}; it is left as it is.")
         return
     detail = dict(found.detail) if found else {}
@@ -117,20 +249,57 @@ def _is_gone(removal: Removal, change: Change) -> bool:
     return change.erase or removal is Removal.UNLINK
 
 
-def _moved_since(change: Change, found: Found) -> bool:
+def _behind(change: Change, lines: Lines) -> tuple[str | None] | None:
+    """Return the sibling that an object stands behind now, in a tuple; None where it is not under that parent."""
+    line = lines.get((change.kind, change.parent), [])
+    if change.key not in line:
+        return None
+    place = line.index(change.key)
+    return (line[place - 1] if place else None,)
+
+
+def _moved_since(change: Change, found: Found, behind: tuple[str | None] | None) -> bool:
     """Tell whether somebody touched, after the run, what the run changed."""
     match change.action:
         case Action.CREATE:
             after = change.after or {}
-            return any(dump(found.fields.get(name)) != dump(value) for name, value in after.items()) or found.retired
+            edited = any(dump(found.fields.get(name)) != dump(value) for name, value in after.items())
+            return edited or found.retired or found.parent != change.parent
         case Action.UPDATE:
             after = change.after or {}
             return any(dump(found.fields.get(name)) != dump(after.get(name)) for name in change.fields)
         case Action.MOVE | Action.REVIVE:
-            return found.parent != change.parent
+            elsewhere = change.fields == (ORDER,) and behind != (change.previous,)
+            return found.retired or found.parent != change.parent or elsewhere
         case Action.REMOVE:
             return not found.retired
         case Action.ADOPT:
+            return False
+
+
+def _is_back(change: Change, found: Found | None, behind: tuple[str | None] | None, spec: KindSpec) -> bool:
+    """Tell whether the LMS is already as it was before a change: an undo that was cut off had come this far."""
+    if change.action is Action.CREATE:
+        return found is None
+    if found is None:
+        return False
+    match change.action:
+        case Action.UPDATE:
+            before = change.before or {}
+            fields = change.fields
+            return bool(fields) and all(dump(found.fields.get(name)) == dump(before.get(name)) for name in fields)
+        case Action.MOVE if change.fields == (ORDER,):
+            return behind == (change.old_previous,)
+        case Action.MOVE:
+            return not found.retired and found.parent == change.old_parent
+        case Action.REVIVE:
+            return found.retired
+        case Action.REMOVE if _is_gone(spec.removal, change):
+            before = change.before or {}
+            return all(dump(found.fields.get(name)) == dump(value) for name, value in before.items())
+        case Action.REMOVE:
+            return not found.retired and found.parent == change.old_parent
+        case _:
             return False
 
 
@@ -167,25 +336,16 @@ def undo(
     """Take a run back, and hold its objects so that the next push does not redo it. Raises as `push` does."""
     with running(store, site, "undo", clock, rules, undoes=run_id) as run:
         capabilities = port.probe()
-        settle_open(Applier(site, port, capabilities, store, run.tenure, clock, run.id))
-        plan = plan_undo(site, port, capabilities, store, run_id, rules, clock)
+        waiting = settle_open(Applier(site, port, capabilities, store, run.tenure, clock, run.id))
+        plan = plan_undo(site, port, capabilities, store, run_id, rules, clock, open_objects=waiting)
         check_limits(plan, capabilities, rules.limits)
-        return carry_out(run, port, capabilities, plan, _holding(store, site, run.id, run_id, plan, clock, watching))
 
+        def hold() -> None:
+            """Hold the objects before the first write: after a crash half-way the next push redoes nothing."""
+            changed = [one for one in plan.changes if one.fields or one.action is not Action.UPDATE]
+            objects = dict.fromkeys([*((one.kind, one.key) for one in changed), *plan.forgotten, *plan.back])
+            with store.begin() as connection:
+                run.tenure.confirm(connection)
+                state.hold(connection, site, run.id, clock.now(), f"undone (run {run_id})", objects)
 
-def _holding(
-    store: Store, site: str, undo_id: int, run_id: int, plan: ChangePlan, clock: Clock, watching: Watching
-) -> Watching:
-    """Hold the objects once the undo is confirmed, so that after a crash half-way the next push redoes nothing."""
-
-    def confirm(shown: ChangePlan) -> bool:
-        if not watching.confirm(shown):
-            return False
-        objects: Mapping[Object, None] = dict.fromkeys(
-            [*((change.kind, change.key) for change in plan.changes), *plan.forgotten]
-        )
-        with store.begin() as connection:
-            state.hold(connection, site, undo_id, clock.now(), f"undone (run {run_id})", objects)
-        return True
-
-    return Watching(confirm, watching.progress)
+        return carry_out(run, port, capabilities, plan, watching, hold)
