@@ -4,16 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test gnupg bench sweep lint types docs lock clean
+.PHONY: demo test gnupg postgresql bench sweep lint types docs lock clean
 demo: $(STAMP)
 	$(BIN)/lms-bridge demo
 
-test: $(STAMP) gnupg lint types
+test: $(STAMP) gnupg postgresql lint types
 	$(BIN)/python -m pytest -n 2 -m "not bench and not sweep"
 
 # The tests of PGP feeds make keys and encrypt with a real GnuPG.
 gnupg:
 	@command -v gpg > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -y -qq gnupg; } || { echo "Install GnuPG first: sudo apt-get install gnupg"; exit 2; }
+
+# The tests start a PostgreSQL server of their own; without one they skip and say so.
+postgresql:
+	@command -v postgres > /dev/null || ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; } || echo "Without a PostgreSQL server its tests are skipped: sudo apt-get install postgresql"
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest -m bench -s -p no:xdist tests/bench

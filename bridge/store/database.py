@@ -52,7 +52,11 @@ class Store:
             engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
             if engine.dialect.name == "sqlite":
                 _tune_sqlite(engine)
-            _upgrade(engine)
+            try:
+                _upgrade(engine)
+            except BaseException:
+                engine.dispose()
+                raise
         except ModuleNotFoundError as error:
             raise FixConfiguration(
                 f"The store {shown} needs the Python package {error.name}. Install lms-bridge[postgres]."
