@@ -22,6 +22,8 @@ PULL_FUNCTIONS = {
     "core_enrol_get_users_courses": "completions cannot be pulled where no report exists",
     "core_completion_get_course_completion_status": "completions have no time where no report exists",
     "core_completion_get_activities_completion_status": "activity completion cannot be pulled",
+    "core_enrol_get_enrolled_users": "activity completion cannot be pulled",
+    "core_competency_list_plan_competencies": "ratings cannot be pulled where no report exists",
     "core_competency_list_user_plans": "the status of learning plans cannot be pulled",
     "core_badges_get_user_badges": "badges cannot be pulled",
 }
