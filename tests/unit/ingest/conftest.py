@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bridge.feed_settings import FeedSettings
 from bridge.store import Store, feeds, roster
 from connectors.tables import open_table
