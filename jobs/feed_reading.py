@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 
 from bridge.faults import Fault
@@ -213,6 +214,7 @@ def stage_rows(opened: Opened, staging: Staging, findings: Findings) -> Staged:
     known = staging.known_hashes()
     known_pop = known.pop
     sources = opened.mapping.sources
+    pick = _picker(sources)
     quick = opened.reader.quick
     add_seen, add_plain = staging.add_seen, staging.add_plain
     key = opened.fingerprint
@@ -227,7 +229,7 @@ def stage_rows(opened: Opened, staging: Staging, findings: Findings) -> Staged:
         cells = row.values
         last_was_seen = False
         if not row.faults:
-            values = tuple([cells[source] for source in sources])
+            values = pick(cells)
             text = join(values)
             row_hash = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=key).digest()
             if text.count(SEPARATOR) == separators:
@@ -249,6 +251,13 @@ def stage_rows(opened: Opened, staging: Staging, findings: Findings) -> Staged:
     staging.flush()
     out.rows, out.last_line, out.last_was_seen = rows, line, last_was_seen
     return out
+
+
+def _picker(sources: Sequence[str]) -> Callable[[Mapping[str, str]], tuple[str, ...]]:
+    """Return a function that takes the cells of some columns out of a row."""
+    if len(sources) > 1:
+        return itemgetter(*sources)
+    return lambda cells: tuple(cells[source] for source in sources)
 
 
 PLAIN_LENGTH = 11

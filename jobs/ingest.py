@@ -290,7 +290,7 @@ class _Ingestion:
         return _Judged(snapshot, counts, changed, staged.leavers() if changed else 0, findings, guards)
 
     def _counted(self, staged: Staging, judged: _Judged, incoming: Incoming, last: Snapshot | None) -> trust.Counted:
-        known = roster.size(staged.connection, self._context.name)
+        known = staged.roster_size()
         return trust.Counted(
             rows=judged.snapshot.rows,
             refused=judged.counts[REFUSED],

@@ -122,6 +122,10 @@ class ColumnMapping:
     """For each field the source column it is made from (the first, where several are joined); empty: none."""
     extra: tuple[str, ...]
     """Names of the further fields, which follow the others in `names`."""
+    places: tuple[int, ...]
+    """For each of `names` where its cell stands among `sources`; one past their end where there is none."""
+    direct: bool
+    """True where every field is one cell as it stands, so that `places` alone tells all."""
 
     def origin(self, field: str) -> str:
         """Return the source column that a field is made from, for naming the place of a fault."""
@@ -205,7 +209,7 @@ def map_columns(
             out[place] = make(values)
         return out
 
-    return ColumnMapping(sources, names, texts, origins, kept_extra)
+    return ColumnMapping(sources, names, texts, origins, kept_extra, tuple(places), not made)
 
 
 def _maker(rule: ColumnRule, at: Sequence[int], lookup: Mapping[str, str]) -> Callable[[Values], str]:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from bridge.faults import Fault
 from bridge.feed_settings import FeedSettings
@@ -77,22 +77,36 @@ ACTIONS: Mapping[str, str] = {
 YES = frozenset({"", "1", "y", "yes", "true", "x", "primary", "main"})
 NO = frozenset({"0", "n", "no", "false", "secondary", "-"})
 
-SEPARATOR = "\x01"
-"""Joins the cells of a row into one text; no sound cell holds it."""
-
-_SUSPECT = re.compile(
-    "[\x00\x02-\x1f\x7f-\x9f\xa0\xad\ufffd\u200b-\u200f\u2028-\u202e\u2060\ufeff]|(?:^|\x01)[ =@+-]|[ ](?:\x01|$)|  "
-)
-"""Anything that makes a row worth a closer look: odd spaces and characters, and what a spreadsheet would run."""
+SEPARATOR = "\xa6"
+"""Joins the cells of a row into one text; a cell that holds it (a broken bar) makes the row worth a closer look."""
 
 _INVISIBLE = re.compile("[\xad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _FORMULA = re.compile(r"[=@]|[+-](?=[^0-9\s][^|!]*[(|!])|[+-]\d+[(*/^]")
-_EMAIL = re.compile(r"[^\s@<>(),;:\"\[\]\\\x01]+@[^\s@<>(),;:\"\[\]\\\x01.]+(?:\.[^\s@<>(),;:\"\[\]\\\x01.]+)+")
+_EMAIL = re.compile(r"[^\s@<>(),;:\"\[\]\\]+@[^\s@<>(),;:\"\[\]\\.]+(?:\.[^\s@<>(),;:\"\[\]\\.]+)+")
 _SCIENTIFIC = re.compile(r"[0-9]([.,][0-9]+)?[eE]\+?[0-9]+")
 _INTEGRAL = re.compile(r"[0-9]+\.0+")
 
 LETTERS_LOST = "\ufffd"
+
+_ODD_BEGINNING = frozenset(" =@+-")
+
+
+def is_suspect(text: str) -> bool:
+    """Tell whether joined cells hold anything worth a closer look: odd spaces and characters, a formula's beginning."""
+    return (
+        not text.isprintable()  # control characters, every space but the plain one, invisible letters
+        or "  " in text
+        or "\xa6 " in text
+        or " \xa6" in text
+        or "\xa6=" in text
+        or "\xa6@" in text
+        or "\xa6+" in text
+        or "\xa6-" in text
+        or text[:1] in _ODD_BEGINNING
+        or text[-1:] == " "
+        or LETTERS_LOST in text
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +129,10 @@ class ReadRow:
     faults: list[Fault] = field(default_factory=list)
     remarks: list[Fault] = field(default_factory=list)
     """What is worth knowing about a row that is kept."""
+
+
+_COMMON = ("person", "first_name", "last_name", "email", "status", "title", "unit", "manager", "start")
+_RARE = tuple(name for name in (*RosterRow._fields, ACTION) if name not in (*_COMMON, "extra"))
 
 
 class PeopleReader:
@@ -275,31 +293,33 @@ class PeopleReader:
 
     def _compile(self) -> Callable[[Values, str], tuple[str, ...] | None]:
         """Return the function that reads a plain row, or says None where it needs a closer look."""
-        names = self.mapping.names
-        fields = self.mapping.fields
-        at = self._at.get
-        width = len(names)
-        picks = tuple(at(name, width) for name in RosterRow._fields[:-1])
-        first_extra = width - len(self.mapping.extra)
-        action_at = at(ACTION, width)
-        numbers = tuple(place for place, name in enumerate(self.mapping.extra) if name in NUMBERS)
-        extra_names = self.mapping.extra
+        mapping = self.mapping
+        names, fields, direct = mapping.names, mapping.fields, mapping.direct
+        places = mapping.places if direct else tuple(range(len(names)))
+        nothing = len(mapping.sources) if direct else len(names)
+        where = dict(zip(names, places, strict=True))
+        common = itemgetter(*(where.get(name, nothing) for name in _COMMON))
+        rare = tuple(where[name] for name in _RARE if where.get(name, nothing) != nothing)
+        further = tuple(where[name] for name in mapping.extra)
+        numbers = tuple(place for place, name in enumerate(mapping.extra) if name in NUMBERS)
+        extra_names = mapping.extra
         decimal = self._rules.decimal
         days, extras, units = self._days, self._extras, self._units
         email_optional = self._rules.settings.email_optional
-        suspect, address = _SUSPECT.search, _EMAIL.fullmatch
+        address = _EMAIL.fullmatch
         upper_bound = min(LONGEST.values())
         longest_title = LONGEST["title"]
 
         def quick(values: Values, text: str) -> tuple[str, ...] | None:
-            if suspect(text):
+            if is_suspect(text):
                 return None
-            texts = fields(values)
-            texts.append("")
-            (
-                person, job, first_name, last_name, email, username, status, title, unit, unit_name, unit_parent,
-                position, grade, manager, start, end, effective, primary,
-            ) = [texts[i] for i in picks]  # fmt: skip
+            if direct:
+                cells = (*values, "")
+            else:
+                cells = (*fields(values), "")
+                if is_suspect(SEPARATOR.join(cells)):
+                    return None
+            person, first_name, last_name, email, status, title, unit, manager, start = common(cells)
             email = email.lower()
             state = STATUSES.get(status) or STATUSES.get(status.casefold())
             if (
@@ -317,18 +337,17 @@ class PeopleReader:
                 or len(unit) > upper_bound
                 or (units is not None and unit and unit not in units)
                 or len(manager) > upper_bound
-                or primary not in ("", "1")
-                or texts[action_at]
             ):
                 return None
-            if job or username or unit_name or unit_parent or position or grade or end or effective:
-                return None if self._odd(texts, picks) else self._from_texts(texts)
+            for place in rare:
+                if cells[place]:
+                    return self._with_rare(values)
             day = days.get(start)
             if day is None:
                 day = self._day(start)
                 if day is None:
                     return None
-            key = tuple(texts[first_extra:width])
+            key = tuple([cells[place] for place in further])
             extra = extras.get(key)
             if extra is None:
                 if any(len(one) > LONGEST_EXTRA for one in key):
@@ -346,19 +365,13 @@ class PeopleReader:
 
         return quick
 
-    def _odd(self, texts: list[str], picks: tuple[int, ...]) -> bool:
-        """Tell whether one of the rarer fields of a plain row needs a closer look."""
-        for name, place in zip(RosterRow._fields, picks, strict=False):
-            if name in LONGEST and len(texts[place]) > LONGEST[name]:
-                return True
-        start, end = (self._day(texts[picks[RosterRow._fields.index(name)]]) for name in ("start", "end"))
-        effective = self._day(texts[picks[RosterRow._fields.index("effective")]])
-        return start is None or end is None or effective is None or bool(start and end and end < start)
-
-    def _from_texts(self, texts: list[str]) -> tuple[str, ...]:
-        """Return the record of a row that is known to be sound."""
-        clean = dict(zip(self.mapping.names, texts, strict=False))
-        return tuple(self._record(clean, _Notes(_NOWHERE, self.mapping)).record)
+    def _with_rare(self, values: Values) -> tuple[str, ...] | None:
+        """Read a row whose rarer fields (a job's key, an end, a grade) say something; None where anything is wrong."""
+        notes = _Notes(_NOWHERE, self.mapping)
+        read = self._record(dict(zip(self.mapping.names, self.mapping.fields(values), strict=True)), notes)
+        if read.faults or read.remarks or read.action != UPSERT:
+            return None
+        return tuple(read.record)
 
 
 def _check_key(person: str, notes: _Notes) -> None:

@@ -10,12 +10,12 @@ from sqlalchemy import Connection, and_, delete, exists, func, insert, literal, 
 from bridge.roster import CONTENT, RosterRow
 from bridge.store.feed_tables import AbsenceRow, RosterTable, WaitingRow
 from bridge.store.staging import (
-    CREATED,
     REFUSED,
     UNCHANGED,
-    UPDATED,
     WAITING,
     Staging,
+    is_created,
+    is_updated,
     missing,
     seen,
     stage,
@@ -49,23 +49,17 @@ def take_over(staging: Staging, snapshot_id: int, *, delta: bool) -> None:
         insert(roster).from_select(
             ["feed", *names, "snapshot_id"],
             select(literal(staging.feed), *(stage.c[n] for n in names), literal(snapshot_id))
-            .where(stage.c.verdict == CREATED)
+            .where(is_created)
             .order_by(stage.c.person, stage.c.job),
         )
     )
-    connection.execute(
-        update(roster)
-        .where(roster.c.id == stage.c.roster_id, stage.c.verdict == UPDATED)
-        .values(snapshot_id=snapshot_id, hash=stage.c.hash, **{n: stage.c[n] for n in CONTENT})
-    )
-    connection.execute(
-        update(roster).where(roster.c.id == stage.c.roster_id, stage.c.verdict == UNCHANGED).values(hash=stage.c.hash)
-    )
+    if staging.roster_size():
+        _update_known(staging, snapshot_id)
     late = [*names, "effective"]
     again = exists().where(
         stage.c.person == waiting.c.person,
         stage.c.job == waiting.c.job,
-        stage.c.verdict.in_([CREATED, UPDATED, UNCHANGED, WAITING]),
+        stage.c.verdict.in_(["", UNCHANGED, WAITING]),
     )
     listed = delete(waiting).where(waiting.c.feed == staging.feed)
     connection.execute(listed.where(again))
@@ -80,6 +74,19 @@ def take_over(staging: Staging, snapshot_id: int, *, delta: bool) -> None:
                 stage.c.verdict == WAITING
             ),
         )
+    )
+
+
+def _update_known(staging: Staging, snapshot_id: int) -> None:
+    """Change the rows of the roster that a file says otherwise, and note how the unchanged ones are written now."""
+    connection = staging.connection
+    connection.execute(
+        update(roster)
+        .where(roster.c.id == stage.c.roster_id, is_updated)
+        .values(snapshot_id=snapshot_id, hash=stage.c.hash, **{n: stage.c[n] for n in CONTENT})
+    )
+    connection.execute(
+        update(roster).where(roster.c.id == stage.c.roster_id, stage.c.verdict == UNCHANGED).values(hash=stage.c.hash)
     )
 
 
@@ -190,11 +197,6 @@ def apply_due(connection: Connection, feed: str, as_of: str, snapshot_id: int) -
     ).rowcount
     connection.execute(delete(waiting).where(due))
     return created, updated
-
-
-def size(connection: Connection, feed: str) -> int:
-    """Return how many rows of the roster a feed has."""
-    return int(connection.execute(select(func.count()).select_from(roster).where(roster.c.feed == feed)).scalar_one())
 
 
 def waiting_count(connection: Connection, feed: str) -> int:

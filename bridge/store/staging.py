@@ -99,6 +99,12 @@ _LONG = ("line", "hash", *RosterRow._fields, "action", "verdict")
 roster = table_of(RosterTable)
 absence = table_of(AbsenceRow)
 
+is_good = stage.c.verdict == ""
+is_created = and_(is_good, stage.c.roster_id.is_(None))
+"""Once `decide` has been called: the row makes a job known."""
+is_updated = and_(is_good, stage.c.roster_id.is_not(None))
+"""Once `decide` has been called: the row changes what is known."""
+
 
 def _insert_sql(connection: Connection, table: Table, columns: Sequence[str]) -> str:
     """Return the insert statement in the driver's own words: rows by the hundred thousand go in without detours."""
@@ -119,6 +125,8 @@ class Staging:
         self._short: list[tuple[Any, ...]] = []
         self._long: list[tuple[Any, ...]] = []
         self._seen: list[tuple[int, int]] = []
+        self._roster_size: int | None = None
+        self._bosses_known = False
         self._sql_short = _insert_sql(connection, stage, _SHORT)
         self._sql_long = _insert_sql(connection, stage, _LONG)
         self._sql_seen = _insert_sql(connection, seen, ("id", "line"))
@@ -177,7 +185,7 @@ class Staging:
         self._index("stage", "person, job")
         if self.connection.dialect.name == "postgresql":
             self.connection.exec_driver_sql("ANALYZE stage")
-        if self.connection.execute(select(roster.c.id).where(roster.c.feed == self.feed).limit(1)).first():
+        if self.roster_size():
             match = select(roster.c.id).where(
                 roster.c.feed == self.feed, roster.c.person == stage.c.person, roster.c.job == stage.c.job
             )
@@ -239,9 +247,7 @@ class Staging:
 
     def unknown_managers(self) -> list[tuple[int, str, str]]:
         """Return (line, person, manager) of good rows whose manager is neither in the file nor known to the store."""
-        named = select(stage.c.manager.label("person")).where(stage.c.verdict == "", stage.c.manager != "").distinct()
-        self.connection.execute(delete(bosses))
-        self.connection.execute(insert(bosses).from_select(["person"], named))
+        self._find_bosses()
         other = stage.alias()
         waiting = table_of(WaitingRow)
         unknown = select(bosses.c.person).where(
@@ -258,6 +264,17 @@ class Staging:
                 .order_by(stage.c.line)
             )
         return found
+
+    def _find_bosses(self) -> None:
+        """Note everybody whom a good row or the roster names as manager. Rows refused later leave some too many."""
+        if self._bosses_known:
+            return
+        named: Any = select(stage.c.manager).where(is_good, stage.c.manager != "").distinct()
+        if self._anybody_known():
+            known = select(roster.c.manager).where(roster.c.feed.in_(self.feeds), roster.c.manager != "")
+            named = named.union(known)
+        self.connection.execute(insert(bosses).from_select(["person"], named))
+        self._bosses_known = True
 
     def manager_edges(self) -> dict[str, tuple[str, int]]:
         """Return, for everybody who manages somebody, their own manager and the line that says so (0: the roster).
@@ -276,10 +293,7 @@ class Staging:
         )
         if not self.connection.execute(changes).first():
             return {}
-        self.connection.execute(delete(bosses))
-        named = select(stage.c.manager).where(stage.c.verdict == "", stage.c.manager != "")
-        known = select(roster.c.manager).where(roster.c.feed.in_(self.feeds), roster.c.manager != "")
-        self.connection.execute(insert(bosses).from_select(["person"], named.union(known)))
+        self._find_bosses()
         edges: dict[str, tuple[str, int]] = {}
         for person, manager in self._all(
             select(roster.c.person, roster.c.manager)
@@ -304,15 +318,19 @@ class Staging:
             .group_by(stage.c.email)
             .having(func.count() > 1)
         )
-        yield from self._all(
-            select(stage.c.email, stage.c.line, stage.c.person, func.coalesce(roster.c.email, "") == stage.c.email)
-            .outerjoin_from(stage, roster, roster.c.id == stage.c.roster_id)
-            .where(stage.c.verdict == "", stage.c.status != "terminated", stage.c.email.in_(twice))
-            .order_by(stage.c.email, stage.c.line)
-        )
+        addresses = [row[0] for row in self._all(twice.order_by(stage.c.email))]
+        for some in _portions(addresses):
+            yield from self._all(
+                select(stage.c.email, stage.c.line, stage.c.person, func.coalesce(roster.c.email, "") == stage.c.email)
+                .outerjoin_from(stage, roster, roster.c.id == stage.c.roster_id)
+                .where(is_good, stage.c.status != "terminated", stage.c.email.in_(some))
+                .order_by(stage.c.email, stage.c.line)
+            )
 
     def taken_addresses(self) -> list[tuple[int, str, str, str]]:
         """Return (line, person, address, whose) of good rows that want an address somebody else still has."""
+        if not self._anybody_known():
+            return []
         self.connection.execute(delete(asked))
         fresh = (
             select(stage.c.line, stage.c.email, stage.c.person)
@@ -325,8 +343,6 @@ class Staging:
             )
         )
         self.connection.execute(insert(asked).from_select(["line", "email", "person"], fresh))
-        if not self.connection.execute(select(roster.c.id).where(roster.c.feed.in_(self.feeds)).limit(1)).first():
-            return []
         mover = stage.alias()
         self._index("stage_address", "email")
         return self._all(
@@ -355,6 +371,8 @@ class Staging:
 
     def renamed(self) -> Iterator[tuple[int, str, str, str, str]]:
         """Yield (line, first name, last name, first name before, last name before) of good rows that change a name."""
+        if not self.roster_size():
+            return
         yield from self._all(
             select(stage.c.line, stage.c.first_name, stage.c.last_name, roster.c.first_name, roster.c.last_name)
             .join_from(stage, roster, roster.c.id == stage.c.roster_id)
@@ -382,7 +400,6 @@ class Staging:
 
     def decide(self, as_of: str) -> None:
         """Say of every row that is still good what becomes of it."""
-        good = stage.c.verdict == ""
         back = exists().where(
             roster.c.id == stage.c.roster_id, roster.c.status == "terminated", stage.c.status != "terminated"
         )
@@ -390,7 +407,7 @@ class Staging:
         starts_later = and_(stage.c.effective == "", stage.c.start > as_of, or_(stage.c.roster_id.is_(None), back))
         self.connection.execute(
             update(stage)
-            .where(good, or_(stage.c.effective > as_of, starts_later))
+            .where(is_good, or_(stage.c.effective > as_of, starts_later))
             .values(verdict=WAITING, effective=later)
         )
         if len(self.feeds) > 1:
@@ -400,23 +417,30 @@ class Staging:
                 roster.c.status != "terminated",
                 ~exists().where(absence.c.feed == roster.c.feed, absence.c.person == roster.c.person),
             )
-            self.connection.execute(
-                update(stage).where(good, stage.c.roster_id.is_(None), elsewhere).values(verdict=HELD)
-            )
-        same = exists().where(roster.c.id == stage.c.roster_id, *(roster.c[n] == stage.c[n] for n in CONTENT))
-        self.connection.execute(
-            update(stage).where(good, stage.c.roster_id.is_not(None), same).values(verdict=UNCHANGED)
-        )
-        self.connection.execute(
-            update(stage).where(good).values(verdict=case((stage.c.roster_id.is_(None), CREATED), else_=UPDATED))
-        )
+            self.connection.execute(update(stage).where(is_created, elsewhere).values(verdict=HELD))
+        if self.roster_size():
+            same = exists().where(roster.c.id == stage.c.roster_id, *(roster.c[n] == stage.c[n] for n in CONTENT))
+            self.connection.execute(update(stage).where(is_updated, same).values(verdict=UNCHANGED))
 
     def counts(self) -> dict[str, int]:
         """Return how many rows have each verdict; those seen word for word are unchanged."""
-        rows = self._all(select(stage.c.verdict, func.count()).group_by(stage.c.verdict))
-        found = {CREATED: 0, UPDATED: 0, UNCHANGED: 0, WAITING: 0, HELD: 0, REFUSED: 0} | dict(rows)
+        verdict = case((is_created, CREATED), (is_updated, UPDATED), else_=stage.c.verdict).label("becomes")
+        found = {CREATED: 0, UPDATED: 0, UNCHANGED: 0, WAITING: 0, HELD: 0, REFUSED: 0}
+        found.update({row[0]: row[1] for row in self._all(select(verdict, func.count()).group_by("becomes"))})
         found[UNCHANGED] += self.seen_count()
         return found
+
+    def roster_size(self) -> int:
+        """Return how many rows the feed's roster had before this file."""
+        if self._roster_size is None:
+            statement = select(func.count()).select_from(roster).where(roster.c.feed == self.feed)
+            self._roster_size = int(self.connection.execute(statement).scalar_one())
+        return self._roster_size
+
+    def _anybody_known(self) -> bool:
+        """Tell whether any feed lists anybody."""
+        statement = select(roster.c.id).where(roster.c.feed.in_(self.feeds)).limit(1)
+        return self.connection.execute(statement).first() is not None
 
     def seen_count(self) -> int:
         """Return how many rows are word for word as they were."""
@@ -426,7 +450,7 @@ class Staging:
         """Return how many updated rows change each field."""
         sums = [func.sum(case((stage.c[n] != roster.c[n], 1), else_=0)) for n in CONTENT]
         row = self.connection.execute(
-            select(*sums).join_from(stage, roster, roster.c.id == stage.c.roster_id).where(stage.c.verdict == UPDATED)
+            select(*sums).join_from(stage, roster, roster.c.id == stage.c.roster_id).where(is_updated)
         ).one()
         return {name: int(count) for name, count in zip(CONTENT, row, strict=True) if count}
 
@@ -436,7 +460,7 @@ class Staging:
             self.connection.execute(
                 select(func.count())
                 .join_from(stage, roster, roster.c.id == stage.c.roster_id)
-                .where(stage.c.verdict == UPDATED, stage.c.status == "terminated", roster.c.status != "terminated")
+                .where(is_updated, stage.c.status == "terminated", roster.c.status != "terminated")
             ).scalar_one()
         )
 
@@ -576,8 +600,8 @@ def staging(store: Store, feed: str, others: Collection[str]) -> Iterator[Stagin
         finally:
             if connection.in_transaction():
                 connection.rollback()
-            with staged.reading():
-                _metadata.drop_all(connection, checkfirst=False)
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("PRAGMA cache_size = -2000")
-                connection.rollback()
+            if connection.dialect.name == "sqlite" and connection.engine.url.database in (None, "", ":memory:"):
+                with staged.reading():
+                    _metadata.drop_all(connection, checkfirst=False)
+            else:
+                connection.detach()  # closing it for good takes the temporary tables away, at no cost
