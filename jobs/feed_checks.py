@@ -113,15 +113,15 @@ class SetChecks:
             for line, _, _, _, verdict in rows:
                 if verdict != REFUSED:
                     repeated[line] = _duplicate(person, [other for other in lines if other != line])
-        unseen: dict[int, str] = {}
-        for line, person, seen_line, same in self._staging.repeats_of_seen():
-            if same:
-                repeated[line] = _same_again(person, seen_line)
-            else:
-                repeated[line] = _duplicate(person, [seen_line])
-                unseen[seen_line] = person
+        contradicted: list[int] = []
+        for line, person, verdict, roster_id, same in self._staging.repeats_of_seen():
+            seen_line = self._staging.line_of(roster_id)
+            if not same:
+                contradicted.append(roster_id)
                 repeated[seen_line] = _duplicate(person, [line])
-        self._staging.unsee(unseen)
+            if verdict != REFUSED:
+                repeated[line] = _same_again(person, seen_line) if same else _duplicate(person, [seen_line])
+        self._staging.unsee(contradicted)
         self._refuse(repeated)
 
     def _managers(self) -> None:

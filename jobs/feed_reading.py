@@ -211,12 +211,13 @@ class Staged:
 
 def stage_rows(opened: Opened, staging: Staging, findings: Findings) -> Staged:
     """Bring every row of a file into the staging tables: known ones by their hash alone, others read and checked."""
-    known = staging.known_hashes()
-    known_pop = known.pop
+    staging.load_known()
+    known_pop = staging.known.pop
+    lines, first_id = staging.lines, staging.first_id
     sources = opened.mapping.sources
     pick = _picker(sources)
     quick = opened.reader.quick
-    add_seen, add_plain = staging.add_seen, staging.add_plain
+    add_plain = staging.add_plain
     key = opened.fingerprint
     blake2b, join = hashlib.blake2b, SEPARATOR.join
     separators = max(len(sources) - 1, 0)
@@ -235,7 +236,7 @@ def stage_rows(opened: Opened, staging: Staging, findings: Findings) -> Staged:
             if text.count(SEPARATOR) == separators:
                 roster_id = known_pop(row_hash, None)
                 if roster_id is not None:
-                    add_seen(roster_id, line)
+                    lines[roster_id - first_id] = line
                     last_was_seen = True
                     continue
                 record = quick(values, text)

@@ -262,6 +262,7 @@ class _Ingestion:
                 ends_in_line_end=ended,
             )
             with staged.writing():
+                staged.close_input()
                 judged = self._judge(staged, snapshot, findings, read if cut else None)
                 counted = self._counted(staged, judged, incoming, last)
                 guards = [*_doubtful(opened.doubts), *judged.guards, *trust.tripped(counted, self._settings.trust)]
@@ -276,7 +277,6 @@ class _Ingestion:
 
     def _judge(self, staged: Staging, snapshot: Snapshot, findings: Findings, cut: Staged | None) -> _Judged:
         """Compare the staged rows with the roster and with each other."""
-        staged.close_input()
         checks = SetChecks(staged, self._settings, snapshot.file, snapshot.columns, findings)
         if cut is not None and not cut.last_was_seen:
             checks.cut_off(cut.last_line)
@@ -476,10 +476,9 @@ class _Ingestion:
                 f"Discard it with `lms-bridge feed release {name} --discard --reason TEXT`, or send a good file."
             )
         with staging(self._store, name, self._context.others) as staged:
-            with staged.reading():
-                staged.take_back(snapshot.id)
             findings = Findings()
             with staged.writing():
+                staged.take_back(snapshot.id, snapshot.rows)
                 judged = self._judge(staged, snapshot, findings, None)
                 self._keep_findings(staged.connection, snapshot.id, findings)
                 return self._accept(staged, judged, partial=partial)

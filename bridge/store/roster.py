@@ -17,8 +17,8 @@ from bridge.store.staging import (
     is_created,
     is_updated,
     missing,
-    seen,
     stage,
+    unseen,
 )
 from bridge.store.state import table_of
 
@@ -97,10 +97,10 @@ def find_missing(staging: Staging) -> None:
     connection.execute(
         insert(missing).from_select(
             ["id"],
-            select(roster.c.id).where(
-                roster.c.feed == staging.feed,
+            select(roster.c.id)
+            .join_from(unseen, roster, roster.c.id == unseen.c.id)
+            .where(
                 roster.c.status != "terminated",
-                ~exists().where(seen.c.id == roster.c.id),
                 ~exists().where(stage.c.person == roster.c.person, stage.c.job == roster.c.job),
                 ~exists().where(stage.c.person == roster.c.person, stage.c.verdict == REFUSED),
             ),
@@ -132,7 +132,7 @@ def record_absences(staging: Staging, snapshot_id: int, today: str, *, vouched: 
         roster.c.feed == absence.c.feed, roster.c.person == absence.c.person, roster.c.job == absence.c.job
     )
     back = or_(
-        exists().where(of_roster, seen.c.id == roster.c.id),
+        exists().where(of_roster, ~exists().where(unseen.c.id == roster.c.id)),
         exists().where(stage.c.person == absence.c.person, stage.c.job == absence.c.job),
         exists().where(stage.c.person == absence.c.person, stage.c.verdict == REFUSED),
     )

@@ -6,6 +6,7 @@ The tables are temporary: they live with one connection, cost the store's log no
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -39,8 +40,11 @@ from bridge.store.state import table_of
 BATCH = 5_000
 """Rows handed to the database at once."""
 
-REFUSED, SEEN, WAITING, HELD = "refused", "seen", "waiting", "held"
+REFUSED, WAITING, HELD = "refused", "waiting", "held"
 CREATED, UPDATED, UNCHANGED = "created", "updated", "unchanged"
+
+UNSEEN = "unseen"
+"""Marks, among rows kept for later, those of the roster that the file did not repeat word for word."""
 
 _metadata = MetaData()
 
@@ -60,14 +64,13 @@ stage = Table(
 )
 """The rows of the file that are not word for word as they were; `verdict` is what becomes of each."""
 
-seen = Table(
-    "stage_seen",
+unseen = Table(
+    "stage_unseen",
     _metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("line", Integer, nullable=False),
     prefixes=["TEMPORARY"],
 )
-"""Rows of the roster that the file repeats word for word."""
+"""Rows of the roster that the file does not repeat word for word: the others are unchanged."""
 
 bosses = Table("stage_boss", _metadata, Column("person", Text, primary_key=True), prefixes=["TEMPORARY"])
 """Everybody whom somebody names as manager."""
@@ -124,12 +127,16 @@ class Staging:
         self.feeds = (feed, *sorted(set(others) - {feed}))
         self._short: list[tuple[Any, ...]] = []
         self._long: list[tuple[Any, ...]] = []
-        self._seen: list[tuple[int, int]] = []
+        self.known: dict[bytes, int] = {}
+        """Rows of the roster by the hash of how they were written, as far as the file has not repeated them yet."""
+        self.lines = array("q")
+        """The line on which the file repeats a row of the roster, by the row's number less `first_id`."""
+        self.first_id = 0
+        self._seen_count = 0
         self._roster_size: int | None = None
-        self._bosses_known = False
         self._sql_short = _insert_sql(connection, stage, _SHORT)
         self._sql_long = _insert_sql(connection, stage, _LONG)
-        self._sql_seen = _insert_sql(connection, seen, ("id", "line"))
+        self._sql_unseen = _insert_sql(connection, unseen, ("id",))
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -147,18 +154,18 @@ class Staging:
 
     # --- Adding rows ------------------------------------------------------------------------------------------------
 
-    def known_hashes(self) -> dict[bytes, int]:
-        """Return the rows of the roster by the hash of how they were written."""
-        rows = self.connection.execute(
-            select(roster.c.hash, roster.c.id).where(roster.c.feed == self.feed).execution_options(yield_per=10_000)
-        )
-        return {bytes(row[0]): row[1] for row in rows}
-
-    def add_seen(self, roster_id: int, line: int) -> None:
-        """Add a row that is word for word as it was."""
-        self._seen.append((roster_id, line))
-        if len(self._seen) >= BATCH:
-            self.flush()
+    def load_known(self) -> None:
+        """Fill `known` and make room in `lines`. Whoever finds a row's hash there pops it and notes the line."""
+        of_feed = roster.c.feed == self.feed
+        low, high = self.connection.execute(select(func.min(roster.c.id), func.max(roster.c.id)).where(of_feed)).one()
+        if low is None:
+            return
+        self.first_id = low
+        self.lines = array("q", bytes(8 * (high - low + 1)))
+        mark = "?" if self.connection.dialect.paramstyle == "qmark" else "%s"
+        result = self.connection.exec_driver_sql(f"SELECT hash, id FROM roster WHERE feed = {mark}", (self.feed,))  # noqa: S608  a mark, not a value
+        while rows := result.cursor.fetchmany(20_000):  # half a million rows: the driver's own tuples are quickest
+            self.known.update(rows)
 
     def add_plain(self, row: tuple[Any, ...]) -> None:
         """Add a good row given as line, hash, the fields of PLAIN, and the further fields."""
@@ -174,7 +181,7 @@ class Staging:
 
     def flush(self) -> None:
         """Hand over what was added."""
-        for sql, rows in ((self._sql_short, self._short), (self._sql_long, self._long), (self._sql_seen, self._seen)):
+        for sql, rows in ((self._sql_short, self._short), (self._sql_long, self._long)):
             if rows:
                 self.connection.exec_driver_sql(sql, rows)
                 rows.clear()
@@ -182,6 +189,14 @@ class Staging:
     def close_input(self) -> None:
         """End the adding: find the row of the roster that each row is about."""
         self.flush()
+        self._seen_count = sum(map(bool, self.lines))
+        rows = sorted(self.known.values())
+        self.known.clear()
+        for start in range(0, len(rows), BATCH):
+            self.connection.exec_driver_sql(self._sql_unseen, [(one,) for one in rows[start : start + BATCH]])
+        self._match()
+
+    def _match(self) -> None:
         self._index("stage", "person, job")
         if self.connection.dialect.name == "postgresql":
             self.connection.exec_driver_sql("ANALYZE stage")
@@ -207,26 +222,31 @@ class Staging:
             .order_by(stage.c.person, stage.c.job, stage.c.line)
         )
 
-    def repeats_of_seen(self) -> list[tuple[int, str, int, bool]]:
-        """Return (line, person, line of the other, same words) of rows about a job that a seen row is about too."""
+    def repeats_of_seen(self) -> list[tuple[int, str, str, int, bool]]:
+        """Return (line, person, verdict, roster id, same words) of rows about a job that a row seen word for word is
+        about too."""
         return self._all(
-            select(stage.c.line, stage.c.person, seen.c.line, stage.c.hash == roster.c.hash)
-            .join_from(stage, seen, seen.c.id == stage.c.roster_id)
-            .join(roster, roster.c.id == seen.c.id)
+            select(stage.c.line, stage.c.person, stage.c.verdict, roster.c.id, stage.c.hash == roster.c.hash)
+            .join_from(stage, roster, roster.c.id == stage.c.roster_id)
+            .where(~exists().where(unseen.c.id == roster.c.id))
             .order_by(stage.c.line)
         )
 
-    def unsee(self, lines: Collection[int]) -> None:
+    def line_of(self, roster_id: int) -> int:
+        """Return the line on which the file repeats a row of the roster; 0 where it does not."""
+        place = roster_id - self.first_id
+        return self.lines[place] if 0 <= place < len(self.lines) else 0
+
+    def unsee(self, roster_ids: Iterable[int]) -> None:
         """Take rows that were word for word as before into the comparison, refused: another row contradicts them."""
-        if not lines:
-            return
-        source = select(
-            seen.c.line, roster.c.hash, *(roster.c[n] for n in _ROSTER_FIELDS), roster.c.id, literal(REFUSED)
-        ).join_from(seen, roster, roster.c.id == seen.c.id)
-        names = ["line", "hash", *_ROSTER_FIELDS, "roster_id", "verdict"]
-        for some in _portions(lines):
-            self.connection.execute(insert(stage).from_select(names, source.where(seen.c.line.in_(some))))
-            self.connection.execute(delete(seen).where(seen.c.line.in_(some)))
+        names = ["hash", *_ROSTER_FIELDS]
+        for one in sorted(set(roster_ids)):
+            source = select(
+                literal(self.line_of(one)), *(roster.c[name] for name in names), literal(one), literal(REFUSED)
+            ).where(roster.c.id == one)
+            self.connection.execute(insert(stage).from_select(["line", *names, "roster_id", "verdict"], source))
+            self.connection.execute(insert(unseen).values(id=one))
+            self._seen_count -= 1
 
     def refuse(self, lines: Iterable[int]) -> None:
         """Refuse rows."""
@@ -247,7 +267,7 @@ class Staging:
 
     def unknown_managers(self) -> list[tuple[int, str, str]]:
         """Return (line, person, manager) of good rows whose manager is neither in the file nor known to the store."""
-        self._find_bosses()
+        self._find_bosses(whole=False)
         other = stage.alias()
         waiting = table_of(WaitingRow)
         unknown = select(bosses.c.person).where(
@@ -265,16 +285,14 @@ class Staging:
             )
         return found
 
-    def _find_bosses(self) -> None:
-        """Note everybody whom a good row or the roster names as manager. Rows refused later leave some too many."""
-        if self._bosses_known:
-            return
+    def _find_bosses(self, *, whole: bool) -> None:
+        """Note everybody whom a good row (and, `whole`, the roster) names as manager."""
+        self.connection.execute(delete(bosses))
         named: Any = select(stage.c.manager).where(is_good, stage.c.manager != "").distinct()
-        if self._anybody_known():
+        if whole and self._anybody_known():
             known = select(roster.c.manager).where(roster.c.feed.in_(self.feeds), roster.c.manager != "")
             named = named.union(known)
         self.connection.execute(insert(bosses).from_select(["person"], named))
-        self._bosses_known = True
 
     def manager_edges(self) -> dict[str, tuple[str, int]]:
         """Return, for everybody who manages somebody, their own manager and the line that says so (0: the roster).
@@ -293,7 +311,7 @@ class Staging:
         )
         if not self.connection.execute(changes).first():
             return {}
-        self._find_bosses()
+        self._find_bosses(whole=True)
         edges: dict[str, tuple[str, int]] = {}
         for person, manager in self._all(
             select(roster.c.person, roster.c.manager)
@@ -444,7 +462,7 @@ class Staging:
 
     def seen_count(self) -> int:
         """Return how many rows are word for word as they were."""
-        return int(self.connection.execute(select(func.count()).select_from(seen)).scalar_one())
+        return self._seen_count
 
     def changed_fields(self) -> dict[str, int]:
         """Return how many updated rows change each field."""
@@ -480,7 +498,7 @@ class Staging:
                 roster.c.feed == self.feed,
                 roster.c.person.like("0%"),
                 stage.c.roster_id.is_(None),
-                ~exists().where(seen.c.id == roster.c.id),
+                exists().where(unseen.c.id == roster.c.id),
                 ~exists().where(present.c.person == roster.c.person),
             )
             .order_by(roster.c.person)
@@ -498,7 +516,7 @@ class Staging:
     def good_people(self) -> set[str]:
         """Return the people whose rows are good: what they were refused for before is mended."""
         good = select(stage.c.person).where(stage.c.verdict.not_in([REFUSED, HELD]))
-        again = select(roster.c.person).join_from(seen, roster, roster.c.id == seen.c.id)
+        again = select(roster.c.person).where(roster.c.feed == self.feed, ~exists().where(unseen.c.id == roster.c.id))
         return {row[0] for statement in (good, again) for row in self._all(statement)}
 
     # --- Keeping a file for later -----------------------------------------------------------------------------------
@@ -514,51 +532,40 @@ class Staging:
                 select(literal(snapshot_id), *(stage.c[name] for name in names), verdict),
             )
         )
-        fields = ["person", "job", "hash", *CONTENT]
+        marks = ["person", "job", "hash"]
         self.connection.execute(
             insert(kept).from_select(
-                ["snapshot_id", "line", *fields, "effective", "action", "verdict"],
+                ["snapshot_id", "line", *marks, "verdict", *CONTENT, "effective", "action"],
                 select(
                     literal(snapshot_id),
-                    seen.c.line,
-                    *(roster.c[name] for name in fields),
-                    literal(""),
-                    literal(""),
-                    literal(SEEN),
-                ).join_from(seen, roster, roster.c.id == seen.c.id),
+                    -roster.c.id,
+                    *(roster.c[name] for name in marks),
+                    literal(UNSEEN),
+                    *(literal("") for _ in (*CONTENT, "effective", "action")),
+                ).join_from(unseen, roster, roster.c.id == unseen.c.id),
             )
         )
 
-    def take_back(self, snapshot_id: int) -> None:
-        """Stage again what `keep` kept."""
+    def take_back(self, snapshot_id: int, rows: int) -> None:
+        """Stage again what `keep` kept of a file of so many rows."""
         kept = table_of(StagedRow)
         of_it = kept.c.snapshot_id == snapshot_id
+        same = and_(roster.c.feed == self.feed, roster.c.person == kept.c.person, roster.c.job == kept.c.job)
         self.connection.execute(
-            insert(seen).from_select(
-                ["id", "line"],
-                select(roster.c.id, kept.c.line)
-                .join_from(
-                    kept,
-                    roster,
-                    and_(
-                        roster.c.feed == self.feed,
-                        roster.c.person == kept.c.person,
-                        roster.c.job == kept.c.job,
-                        roster.c.hash == kept.c.hash,
-                    ),
-                )
-                .where(of_it, kept.c.verdict == SEEN),
+            insert(unseen).from_select(
+                ["id"],
+                select(roster.c.id).join_from(kept, roster, same).where(of_it, kept.c.verdict == UNSEEN),
             )
         )
-        names = ["line", "hash", *RosterRow._fields, "action"]
+        names = ["line", "hash", *RosterRow._fields, "action", "verdict"]
         self.connection.execute(
             insert(stage).from_select(
-                [*names, "verdict"],
-                select(*(kept.c[name] for name in names), case((kept.c.verdict == REFUSED, REFUSED), else_="")).where(
-                    of_it, or_(kept.c.verdict != SEEN, ~exists().where(seen.c.line == kept.c.line))
-                ),
+                names, select(*(kept.c[name] for name in names)).where(of_it, kept.c.verdict != UNSEEN)
             )
         )
+        staged = int(self.connection.execute(select(func.count()).select_from(stage)).scalar_one())
+        self._seen_count = rows - staged
+        self._match()
 
     def _all(self, statement: Any) -> list[Any]:
         return list(self.connection.execute(statement))
