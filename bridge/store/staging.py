@@ -360,7 +360,8 @@ class Staging:
                 or_(roster.c.id.is_(None), roster.c.email != stage.c.email),
             )
         )
-        self.connection.execute(insert(asked).from_select(["line", "email", "person"], fresh))
+        if not self.connection.execute(insert(asked).from_select(["line", "email", "person"], fresh)).rowcount:
+            return []
         mover = stage.alias()
         self._index("stage_address", "email")
         return self._all(
