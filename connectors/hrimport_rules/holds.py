@@ -9,7 +9,7 @@ from pathlib import Path
 from connectors.hrimport_rules.hierarchy import HierarchyImport
 from connectors.hrimport_rules.jobs import JobImport
 from connectors.hrimport_rules.outcome import Aborted, ElementResult, Journal
-from connectors.hrimport_rules.reading import CsvTable, columns_of
+from connectors.hrimport_rules.reading import LEGACY_MANAGER_JOB, CsvTable, columns_of
 from connectors.hrimport_rules.settings import ELEMENT_NAMES, HIERARCHIES, CustomField, HrImportSettings
 from connectors.hrimport_rules.state import SiteState
 from connectors.hrimport_rules.users import UserImport
@@ -52,7 +52,7 @@ def _hold(
         allow_delete=1,
         imported=None,
         switched={},
-        previouslylinkedonjobassignmentidnumber=False,
+        previouslylinkedonjobassignmentidnumber=None,
     )
     headings = _headings(element, source, lenient)
     if headings is None:
@@ -73,7 +73,8 @@ def _hold(
     else:
         plain = lenient.with_element("jobassignment", updateidnumbers=False)
         JobImport(state, replace(plain, allow_multiple_jobs=True), now=0, keep_info=False).run(source)
-        state.previously_linked = False
+        # The managers' job column is imported only where jobs are linked by id number, which a site never forgets.
+        state.previously_linked = bool({"managerjaidnumber", LEGACY_MANAGER_JOB} & set(headings))
     if settings.element(element).imported is None:
         known = columns_of(element, settings)
         imported = {name for name in headings if name in known or name.startswith("customfield_")}

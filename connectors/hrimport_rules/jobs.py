@@ -82,7 +82,9 @@ class JobImport:
         self.journal.add("info", "sync", "syncstarted")
         try:
             self._read(source)
-            linked = self.options.previouslylinkedonjobassignmentidnumber or self.state.previously_linked
+            linked = self.options.previouslylinkedonjobassignmentidnumber
+            if linked is None:
+                linked = self.state.previously_linked
             if self.options.updateidnumbers and linked:
                 self.journal.add("error", "sync", "previouslylinkedmismatch")
                 reason = "previouslylinkedmismatch"

@@ -73,7 +73,8 @@ class ElementSettings:
     defaultsyncemail: str = ""
     # jobassignment
     updateidnumbers: bool = False
-    previouslylinkedonjobassignmentidnumber: bool = False
+    # Whether an earlier import linked jobs by id number; None: the site's state tells.
+    previouslylinkedonjobassignmentidnumber: bool | None = None
 
 
 def _default_elements() -> dict[str, ElementSettings]:

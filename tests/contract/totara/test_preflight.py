@@ -132,6 +132,16 @@ def test_settings_may_be_flat_nested_or_named_as_the_site_names_its_plugins(tmp_
         assert preflight_directory(folder, HOLDS, path).removed() == {"pos": ["POS-A-F00-20"]}
 
 
+def test_a_site_that_linked_jobs_by_id_number_cannot_link_by_order_again(tmp_path: Path) -> None:
+    """What went in with managers' jobs named linked by id number; a setting can say otherwise."""
+    case = next(case for case in cases() if case.order == 118)
+    folder, path = _folder(tmp_path, case)
+    assert preflight_directory(folder, HOLDS, path).elements["jobassignment"].reason == "previouslylinkedmismatch"
+    options = {**case.settings, "previouslylinkedonjobassignmentidnumber": 0}
+    path.write_text(json.dumps({"jobassignment": options}), encoding="utf-8")
+    assert preflight_directory(folder, HOLDS, path).elements["jobassignment"].counts() == {"update": 1}
+
+
 def test_every_rule_that_refuses_has_advice() -> None:
     """A refused row never comes without a sentence on what to do."""
     refusing = {
