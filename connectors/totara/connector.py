@@ -7,11 +7,13 @@ it; otherwise what was applied last stands for it.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from bridge.model import Desired
 from bridge.ports import (
@@ -33,12 +35,14 @@ from bridge.ports import (
     outcome_of,
 )
 from connectors.hrimport_rules import SiteState
+from connectors.totara import people
 from connectors.totara.hierarchies import COMPETENCY, ELEMENT_OF, ORGANISATION, POSITION, SPECS, Hierarchies
 from connectors.totara.hrimport.delivery import Drop, FolderDrop, deliver, taken, temporary_name
-from connectors.totara.hrimport.files import FileWriter, parents_first
+from connectors.totara.hrimport.files import FileWriter
 from connectors.totara.hrimport.outcomes import (
     FileReport,
     RowFate,
+    RowReport,
     SentRow,
     SyncLogRow,
     element_run,
@@ -47,10 +51,12 @@ from connectors.totara.hrimport.outcomes import (
 )
 from connectors.totara.hrimport.preflight import preflight
 from connectors.totara.options import TotaraOptions
+from connectors.totara.people import People
 from connectors.totara.reports import ReportFile, ReportRows, ReportSource, find_report
 from connectors.totara.spool import DELIVERED, MERGED, RENAMING, SETTLED, WRITTEN, Spool, SpoolEntry, SpoolRow
 
-_KIND_OF = {element: kind for kind, element in ELEMENT_OF.items()}
+_ELEMENTS = {**ELEMENT_OF, **people.ELEMENT_OF}
+_KIND_OF = {element: kind for kind, element in _ELEMENTS.items()}
 _STORED = re.compile(r"(\d+)\.(\w+)\.csv")
 _FATES = {
     RowFate.APPLIED: Status.APPLIED,
@@ -83,6 +89,12 @@ class TotaraConnector:
         self._clock = clock
         self._spool = Spool(options.spool)
         self._hierarchies = Hierarchies(options)
+        today = dt.datetime.fromtimestamp(clock(), ZoneInfo(options.hrimport.timezone)).date()
+        self._people = People(options, today)
+
+    def _group(self, kind: str) -> Hierarchies | People:
+        """Who knows a kind's items and rows."""
+        return self._people if kind in people.ELEMENT_OF else self._hierarchies
 
     # -- what the site is -------------------------------------------------------------------------
 
@@ -90,6 +102,7 @@ class TotaraConnector:
         """Look at the folder and the reports; a kind that no fresh report shows is not readable."""
         findings = [self._folder_finding(), self._log_finding()]
         kinds = []
+        kinds_of_people = people.SPECS
         for spec in SPECS:
             file = self._state_report(spec.kind)
             kinds.append(replace(spec, readable=file is not None))
@@ -99,7 +112,7 @@ class TotaraConnector:
             release=".".join(str(part) for part in self.options.hrimport.version),
             site_name=self.options.site_name,
             account="HR Import",
-            kinds=tuple(kinds),
+            kinds=(*kinds, *kinds_of_people),
             settle_within=self.options.settle_within_hours * 3600,
             server_limit=0.0,
             findings=tuple(findings),
@@ -154,7 +167,11 @@ class TotaraConnector:
     def translate(self, desired: Desired) -> Translation:
         """Turn the model into what this site can hold, with worklists for what no file can make."""
         found = self._hierarchies.translate(desired.architecture)
-        return Translation(tuple(found.items), tuple(found.remarks), frozenset(found.complete))
+        items, remarks = found.items, found.remarks
+        if desired.workforce is not None:
+            persons, said = self._people.translate(desired.workforce)
+            items, remarks = items + persons, remarks + said
+        return Translation(tuple(items), tuple(remarks), frozenset(found.complete))
 
     def read(self, kind: str) -> Iterator[Found]:
         """What the youngest report shows of a kind.
@@ -162,7 +179,7 @@ class TotaraConnector:
         Raises:
             StopRun: no fresh report shows it.
         """
-        file = self._state_report(kind)
+        file = self._state_report(kind) if kind in ELEMENT_OF else None
         if file is None:
             message = (
                 f"No report younger than the last import shows the {kind}s. Export it on the site, then run again."
@@ -178,13 +195,12 @@ class TotaraConnector:
         if len(kinds) != 1:
             message = f"A Totara file holds one kind, not {', '.join(sorted(kinds))}."
             raise StopRun(message)
-        entry = self._spool.new(ELEMENT_OF[kinds.pop()])
+        self._drive()
+        entry = self._spool.new(_ELEMENTS[kinds.pop()])
         self._write(entry, changes)
         older = self._untaken(entry)
         if older is None or not self._merge(older, entry):
             self._check(entry, [])
-        entry.log_after = max((row.id for row in self._log()), default=0)
-        entry.stored_before = sorted(self._drop.stored())
         if not entry.rows:
             entry.state = SETTLED
         self._spool.save(entry)
@@ -210,8 +226,11 @@ class TotaraConnector:
         """
         path = self._spool.file(entry)
         alone = path.read_bytes()
-        _, _, own_rows = alone.partition(b"\n")
-        path.write_bytes(self._spool.file(older).read_bytes() + own_rows)
+        own_headings, _, own_rows = alone.partition(b"\n")
+        before = self._spool.file(older).read_bytes()
+        if before.partition(b"\n")[0] != own_headings:
+            return False
+        path.write_bytes(before + own_rows)
         self._check(entry, older.rows)
         if entry.rows and self._withdrawn(older):
             older.merged_into = entry.token
@@ -238,17 +257,19 @@ class TotaraConnector:
         split = self._sendable(changes)
         entry.refused = split.refused
         stamp = self._spool.next_stamp(self._clock())
-        rows = self._hierarchies.rows(split.sent, stamp)
+        group = self._group(kind)
+        rows = group.rows(split.sent, stamp)
         by_row: dict[str, list[Change]] = {}
         for change in split.sent:
-            by_row.setdefault(self._hierarchies.idnumber(kind, change.key), []).append(change)
+            by_row.setdefault(group.idnumber(kind, change.key), []).append(change)
         path = self._spool.file(entry)
-        with FileWriter(entry.element, path, self.options.hrimport, self._hierarchies.columns(kind)) as writer:
-            for row in parents_first(list(rows.values())):
+        columns = dict.fromkeys((*group.columns(kind), *(name for row in rows.values() for name in row)))
+        with FileWriter(entry.element, path, self.options.hrimport, tuple(columns)) as writer:
+            for row in group.ordered(kind, list(rows.values())):
                 idnumber = str(row["idnumber"])
                 if writer.write(row):
                     keys = [_name(change) for change in by_row.get(idnumber, ())]
-                    entry.rows.append(SpoolRow(idnumber, "", keys))
+                    entry.rows.append(SpoolRow(idnumber, str(row.get("useridnumber") or ""), keys))
                 else:
                     why = writer.written.refused[-1].why
                     for change in by_row.get(idnumber, ()):
@@ -260,7 +281,7 @@ class TotaraConnector:
         refused: dict[str, list[str]] = {}
         unmade: set[str] = set()
         for change in changes:
-            why = self._hierarchies.refusal(change)
+            why = self._group(change.kind).refusal(change)
             if why:
                 refused[_name(change)] = [Status.REFUSED.value, why]
             elif change.parent in unmade:
@@ -280,7 +301,7 @@ class TotaraConnector:
         path = self._spool.file(entry)
         kind = _KIND_OF[entry.element]
         held: SiteState | None = None
-        report = self._state_report(kind)
+        report = self._state_report(kind) if kind in ELEMENT_OF else None
         if report is not None:
             held = SiteState()
             self._hierarchies.held(held, kind, ReportRows(report.path, self.options.report_format))
@@ -316,20 +337,34 @@ class TotaraConnector:
         keys = [key.partition(" ")[2] for row in rows for key in row.keys]
         return {key.partition("/")[0] for key in keys}
 
+    def _drive(self) -> None:
+        """Bring every file on its way one step further, the oldest first.
+
+        Also those whose receipt nobody holds, because the process died before it could note it.
+        """
+        for entry in self._spool.entries():
+            if entry.state in {WRITTEN, RENAMING}:
+                self._advance(entry)
+            if entry.state == DELIVERED:
+                self._note_fates(entry)
+        self._spool.forget_settled()
+
     def _advance(self, entry: SpoolEntry) -> None:
         """Hand a file over as soon as its turn has come and the site's folder is clear of its element."""
         if entry.state not in {WRITTEN, RENAMING} or self._spool.ahead_of(entry):
             return
 
         def renaming() -> None:
+            # What the site took and logged before this moment is not ours.
             entry.state = RENAMING
+            entry.log_after = max((row.id for row in self._log()), default=0)
+            entry.stored_before = sorted(self._drop.stored())
             self._spool.save(entry)
 
         ours = {f"{one.element}.csv" for one in self._spool.entries() if one.state == DELIVERED}
-        files = {entry.element: self._spool.file(entry)}
         try:
             deliver(
-                files,
+                {entry.element: self._spool.file(entry)},
                 self._drop,
                 entry.token,
                 renaming=entry.state == RENAMING,
@@ -340,6 +375,16 @@ class TotaraConnector:
             # The site has not taken what lies there: the next settle tries again.
             return
         entry.state = DELIVERED
+        self._spool.save(entry)
+
+    def _note_fates(self, entry: SpoolEntry) -> None:
+        """Write down what became of a file's rows, once that is known of all."""
+        report = self._file_report(entry)
+        if any(told.fate is RowFate.PENDING for told in report.rows):
+            return
+        for row, told in zip(entry.rows, report.rows, strict=True):
+            row.fate, row.why = told.fate.value, told.why
+        entry.state = SETTLED
         self._spool.save(entry)
 
     # -- what became of it ------------------------------------------------------------------------
@@ -355,7 +400,8 @@ class TotaraConnector:
             for change in receipt.changes:
                 yield outcome_of(change, Status.NOT_SENT, "it was never handed over")
             return
-        self._advance(entry)
+        self._drive()
+        entry = self._spool.load(receipt.token) or entry
         report = self._file_report(entry)
         fates: dict[str, tuple[Status, str]] = {
             key: (Status(status), why) for key, (status, why) in entry.refused.items()
@@ -363,18 +409,17 @@ class TotaraConnector:
         for row, told in zip(entry.rows, report.rows, strict=True):
             for key in row.keys:
                 fates[key] = (_FATES[told.fate], told.why)
-        if not any(told.fate is RowFate.PENDING for told in report.rows) and entry.state not in {SETTLED, MERGED}:
-            entry.state = SETTLED
-            self._spool.save(entry)
-            self._spool.forget_settled()
         waiting = "the site has not taken the file and told of it yet"
         for change in receipt.changes:
             status, why = fates.get(_name(change), (Status.NOT_SENT, "it was not in the file"))
-            idnumber = self._hierarchies.idnumber(change.kind, change.key)
+            idnumber = self._group(change.kind).idnumber(change.kind, change.key)
             yield outcome_of(change, status, why or (waiting if status is Status.PENDING else ""), idnumber)
 
     def _file_report(self, entry: SpoolEntry) -> FileReport:
         sent = [SentRow(row.idnumber, row.owner, row.expected, row.rule) for row in entry.rows]
+        if entry.rows and all(row.fate for row in entry.rows):
+            known = [RowReport(one, RowFate(row.fate), row.why) for one, row in zip(sent, entry.rows, strict=True)]
+            return FileReport(entry.element, True, "", known)
         run: list[SyncLogRow] = []
         while entry.state == MERGED:
             younger = self._spool.load(entry.merged_into)

@@ -9,7 +9,7 @@ from bridge.model import Architecture, Competency, Organisation, Position, compe
 from bridge.ports import Action, Change, Fields, Found, Item, KindSpec, Remark, Removal, Severity
 from connectors.hrimport_rules.reading import columns_of
 from connectors.hrimport_rules.state import SiteState
-from connectors.totara.hrimport.files import kept_form
+from connectors.totara.hrimport.files import Row, kept_form, parents_first
 from connectors.totara.options import TotaraOptions
 from connectors.totara.reports import ReportRows
 
@@ -209,6 +209,11 @@ class Hierarchies:
         if kind == COMPETENCY:
             row["aggregationmethod"] = "OFF"
         return row
+
+    def ordered(self, kind: str, rows: Sequence[Row]) -> list[Row]:
+        """Parents before their children."""
+        del kind
+        return parents_first(rows)
 
     def columns(self, kind: str) -> tuple[str, ...]:
         """The columns our files of a kind may hold."""

@@ -25,6 +25,9 @@ class SpoolRow:
     """``<action> <key>`` of each change, as one row may carry an update and a move."""
     expected: str = ""
     rule: str = ""
+    fate: str = ""
+    """What became of it, once known; the site's log may be cleared later."""
+    why: str = ""
 
 
 @dataclass(slots=True)
@@ -99,7 +102,7 @@ class Spool:
             )
         ]
 
-    def forget_settled(self, keep: int = 20) -> None:
+    def forget_settled(self, keep: int = 60) -> None:
         """Remove the files of settled entries, but for the last few."""
         settled = [entry for entry in self.entries() if entry.state in {SETTLED, MERGED}]
         for entry in settled[:-keep]:

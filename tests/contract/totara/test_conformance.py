@@ -14,7 +14,7 @@ from bridge.ports import LmsPort, Status
 from bridge.store import Store
 from bridge.sync.push import PushReport
 from bridge.sync.running import Rules
-from connectors.hrimport_rules.settings import settings_from_mapping
+from connectors.hrimport_rules.settings import HrImportSettings, settings_from_mapping
 from connectors.simulators.totara import TotaraSite
 from connectors.simulators.totara.reports import export_hierarchy, export_sync_log
 from connectors.totara.connector import TotaraConnector
@@ -27,9 +27,9 @@ SETTINGS = settings_from_mapping({name: {"csvsaveemptyfields": 1} for name in ("
 class NightlyTotara(Site):
     """A simulated Totara whose import and reports run at night."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: HrImportSettings = SETTINGS) -> None:
         self.moment = 1_790_000_000.0
-        self.totara = TotaraSite(folder / "files", SETTINGS, wait=0.0, clock=lambda: self.moment)
+        self.totara = TotaraSite(folder / "files", settings, wait=0.0, clock=lambda: self.moment)
         for framework in ("CARE", "LEAD"):
             self.totara.define("comp", framework)
         self.totara.define("pos", "POSITIONS")
@@ -37,7 +37,7 @@ class NightlyTotara(Site):
             folder / "files",
             folder / "spool",
             folder / "reports",
-            hrimport=SETTINGS,
+            hrimport=settings,
             framework_of={"position": "POSITIONS"},
         )
         self.lose_log = False
