@@ -7,7 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bridge.model import RETIRED, Architecture, Competency, Desired, competency_key
-from bridge.ports import Action, Change, Found, Item, KindSpec, Outcome, Removal, Severity, Status, Value, outcome_of
+from bridge.ports import (
+    Action,
+    BridgeError,
+    Change,
+    Found,
+    Item,
+    KindSpec,
+    Outcome,
+    Removal,
+    Severity,
+    Status,
+    Value,
+    outcome_of,
+)
 from connectors.moodle import given
 from connectors.moodle.client import Call, Fate, Result
 from connectors.moodle.directory import LIST_COMPETENCIES, Node, Tree, scale_configuration, scale_field
@@ -181,8 +194,12 @@ class Competencies:
             yield from self._update(updates, {change.key for change in moves})
         if creates or moves:
             work = Restructuring(self._context, self._trees_of([*creates, *moves]))
-            yield from self._create(creates, work)
-            yield from work.move(moves)
+            try:
+                yield from self._create(creates, work)
+                yield from work.move(moves)
+            except BridgeError:
+                yield from work.break_off()
+                raise
             yield from work.finish()
 
     def remove(self, changes: Sequence[Change]) -> Iterator[Outcome]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from bridge.model import Desired, RuleOutcome, competency_key
-from bridge.ports import Change, Found, Item, KindSpec, Outcome, Removal, Severity, Status, outcome_of
+from bridge.ports import BridgeError, Change, Found, Item, KindSpec, Outcome, Removal, Severity, Status, outcome_of
 from connectors.moodle import given
 from connectors.moodle.client import Call, Fate
 from connectors.moodle.directory import COURSES_BY_FIELD, GET_COURSES, LIST_COMPETENCIES, good
@@ -240,7 +240,12 @@ class CourseLinks:
             for change in linked:
                 yield outcome_of(change, Status.UNKNOWN, str(schedule.stopped))
             raise schedule.stopped
-        ids = self._link_ids({places[change.key][0] for change in linked})
+        try:
+            ids = self._link_ids({places[change.key][0] for change in linked})
+        except BridgeError as error:
+            for change in linked:
+                yield outcome_of(change, Status.UNKNOWN, str(error))
+            raise
         pairs: list[tuple[Change, Call]] = []
         for change in [*linked, *(c for c in changes if c.lms_id and c.key in places)]:
             link_id, current = ids.get(places[change.key], (int(change.lms_id or 0), -1))

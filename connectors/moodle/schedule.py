@@ -89,7 +89,12 @@ class Schedule(Generic[K]):
             try:
                 results = self._client.write(calls)
             except BaseException as error:  # a defect must reach the waiting side, not die in a thread
-                done.put((batch, [Result(Fate.UNKNOWN, error=StopRun(f"Sending failed: {error!r}"))] * len(calls)))
+                done.put(
+                    (
+                        batch,
+                        [Result(Fate.UNKNOWN, error=StopRun(f"Sending failed ({type(error).__name__})."))] * len(calls),
+                    )
+                )
                 raise
             done.put((batch, results))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bridge.ports import Action, Change, Outcome, Status, StopRun, Value, outcome_of
+from bridge.ports import Action, BridgeError, Change, Outcome, Status, StopRun, Value, outcome_of
 from connectors.moodle.client import Call, Fate, Result
 from connectors.moodle.directory import Node, Tree, good
 from connectors.moodle.kinds import Context, not_sent, refused, settled, stop_in
@@ -159,7 +159,11 @@ class Restructuring:
         if not calls:
             return ""
         lost = [result for result in self._write(calls) if result.fate is not Fate.DONE]
-        lost += self._outcomes_again(_pairs(change.detail.get("courses")), node)
+        try:
+            lost += self._outcomes_again(_pairs(change.detail.get("courses")), node)
+        except BridgeError as error:
+            # It is moved, and that has to be told; what its courses do on completion shows in the next plan.
+            return f"What its courses do to it on completion could not be looked up: {error}"
         return f"{len(lost)} of its former links could not be given back: {lost[0].why}" if lost else ""
 
     def _outcomes_again(self, courses: Sequence[tuple[int, int]], node: Node) -> list[Result]:
@@ -370,6 +374,12 @@ class Restructuring:
         self._held.clear()
         if self._stopped is not None:
             raise self._stopped
+
+    def break_off(self) -> Iterator[Outcome]:
+        """Tell the outcomes that waited for the order, which is not settled any more in this run."""
+        for outcome in self._held.values():
+            yield replace(outcome, why=f"{outcome.why} It may not stand in its place among its siblings yet.".strip())
+        self._held.clear()
 
     def _place(self) -> dict[str, str]:
         notes: dict[str, str] = {}

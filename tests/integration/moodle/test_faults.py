@@ -165,3 +165,22 @@ def test_a_server_that_is_away_is_named() -> None:
     with pytest.raises(StopRun, match=r"127\.0\.0\.1:9.*run again later"):
         connector.probe()
     connector.close()
+
+
+def test_what_was_made_before_the_run_stopped_is_told_as_made(moodle: MoodleSimulator) -> None:
+    """Outcomes that wait for their place among old siblings are not lost when the token is revoked meanwhile."""
+    connector = connect(moodle)
+    items = connector.translate(Desired(model([node("A"), node("A/A00")]))).items
+    list(connector.settle(connector.submit(creations(items, ["framework", "competency"]))))
+    more = creations(connector.translate(Desired(model(COMPETENCIES))).items, ["competency"])
+    more = [change for change in more if change.key not in ("F/A", "F/A00")]
+    moodle.requests.reset()
+    moodle.faults.faults.append(Fault("invalidtoken", function=CREATE, start=4, count=500))
+    outcomes: list[Outcome] = []
+    with pytest.raises(StopRun):
+        outcomes.extend(connector.settle(connector.submit(more)))
+    told = {outcome.key.partition("/")[2] for outcome in outcomes if outcome.status is Status.APPLIED}
+    there = {change.key.partition("/")[2] for change in more} & set(keys_in(moodle))
+    assert told == there != set()
+    assert len(outcomes) == len(more)
+    connector.close()
