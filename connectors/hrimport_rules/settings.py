@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 ELEMENT_NAMES = ("comp", "org", "pos", "user", "jobassignment")
 HIERARCHIES = ("comp", "org", "pos")
@@ -225,8 +227,16 @@ def _element_from(current: ElementSettings, options: Mapping[str, Any], element:
             changes[key] = min(number, 2 if element == "user" else 1)
         elif key == "delimiter":
             changes[key] = "\t" if value in {"\\t", "tab", "\t"} else str(value)
+            if len(changes[key]) != 1 or changes[key] in '"\\\n\r':
+                message = f"{spot}: {value!r} is no delimiter; the site knows , ; : | and tab"
+                raise SettingsError(message)
         elif key == "encoding" or re.fullmatch(r"csv\w+encoding", key):
             changes["encoding"] = str(value)
+            try:
+                codecs.lookup(str(value))
+            except LookupError as error:
+                message = f"{spot}: {value!r} is no character encoding; write for example UTF-8"
+                raise SettingsError(message) from error
         elif key in {"imported", "columns"}:
             changes["imported"] = frozenset(str(column) for column in value)
         elif key == "mapping" and isinstance(value, Mapping):
@@ -258,6 +268,9 @@ def _site_from(settings: HrImportSettings, site: Mapping[str, Any], where: str) 
             changes[name] = _switch(value, spot)
         elif name in {"csvdateformat", "timezone", "authdeleteusers"}:
             changes[name] = str(value)
+            if name == "timezone" and str(value) not in available_timezones():
+                message = f"{spot}: {value!r} is no time zone; write for example Europe/London"
+                raise SettingsError(message)
         elif name in {"auth_plugins", "languages", "tenants"}:
             changes[name] = frozenset(str(item) for item in value)
         elif name == "version":

@@ -53,6 +53,7 @@ from connectors.totara.hrimport.preflight import preflight
 from connectors.totara.options import TotaraOptions
 from connectors.totara.people import People
 from connectors.totara.reports import ReportFile, ReportRows, ReportSource, find_report
+from connectors.totara.results import Results
 from connectors.totara.spool import DELIVERED, MERGED, RENAMING, SETTLED, WRITTEN, Spool, SpoolEntry, SpoolRow
 
 _ELEMENTS = {**ELEMENT_OF, **people.ELEMENT_OF}
@@ -451,9 +452,20 @@ class TotaraConnector:
         return moment.timestamp() if moment is not None else None
 
     def pull(self, scope: PullScope, cursor: str | None = None) -> Iterator[Page]:
-        """Results come from reports of their own; without any configured there is one empty page."""
-        del scope
-        yield Page((), cursor or "", last=True)
+        """Results from the scheduled reports that the settings name."""
+        keys: dict[str, str] = {}
+        report = self._state_report(COMPETENCY)
+        if report is not None:
+            rows = ReportRows(report.path, self.options.report_format)
+            keys = {one.lms_id: one.key for one in self._hierarchies.read(COMPETENCY, rows)}
+        results = Results(
+            self.options.reports,
+            self.options.result_reports,
+            self.options.report_format,
+            keys.get,
+            lambda _key, value: self.options.level_names.get(value),
+        )
+        yield from results.pages(scope, cursor)
 
     def close(self) -> None:
         """Nothing to give back: files and folders are closed as they are used."""

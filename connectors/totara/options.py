@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connectors.hrimport_rules import HrImportSettings
-from connectors.totara.reports import ReportFormat
+from connectors.totara.reports import ReportFormat, ReportSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,10 @@ class TotaraOptions:
     hrimport: HrImportSettings = field(default_factory=HrImportSettings)
     report_names: StateReports = field(default_factory=StateReports)
     report_format: ReportFormat = field(default_factory=ReportFormat)
+    result_reports: tuple[ReportSource, ...] = ()
+    """The scheduled reports with completions, certifications and competency status."""
+    level_names: Mapping[str, int] = field(default_factory=dict)
+    """Scale value name to level, for the competency status report."""
     framework_of: Mapping[str, str] = field(default_factory=dict)
     """Kind (``organisation``, ``position``) to the framework its items go into."""
     type_of: Mapping[str, str] = field(default_factory=dict)

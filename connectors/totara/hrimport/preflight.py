@@ -166,8 +166,12 @@ def preflight(
                 f"What the site holds of {name} is not known: whatever rows refer to is taken for existing"
             )
     moment = int(time.time()) if now is None else now
-    with _bulk_work():
-        results = import_files(files, held, settings, now=moment, keep_values=False, keep_info=False)
+    try:
+        with _bulk_work():
+            results = import_files(files, held, settings, now=moment, keep_values=False, keep_info=False)
+    except OSError as error:
+        message = f"{error.filename or 'A file'} cannot be read: {error.strerror or error}."
+        raise FixConfiguration(message) from error
     return PreflightReport(results, assumptions)
 
 

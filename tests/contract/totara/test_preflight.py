@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridge.ports import FixConfiguration
-from connectors.totara.hrimport import preflight_directory
+from connectors.hrimport_rules import ELEMENTS
+from connectors.hrimport_rules.reading import columns_of
+from connectors.hrimport_rules.settings import settings_from_mapping
+from connectors.totara.hrimport import preflight, preflight_directory
 from connectors.totara.hrimport.rules import advice
 from tests.contract.totara.hrimport_record import SAMPLES, Case, cases
 
@@ -21,16 +27,16 @@ def _folder(tmp_path: Path, case: Case) -> tuple[Path, Path]:
     folder = tmp_path / "ready"
     folder.mkdir()
     (folder / f"{case.element}.csv").write_bytes(case.content)
-    settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps({case.element: case.settings}), encoding="utf-8")
-    return folder, settings
+    options = tmp_path / "settings.json"
+    options.write_text(json.dumps({case.element: case.settings}), encoding="utf-8")
+    return folder, options
 
 
 @pytest.mark.parametrize("case", FROM_SAMPLES, ids=lambda case: f"{case.order}-{case.element}")
 def test_preflight_predicts_the_recorded_import(case: Case, tmp_path: Path) -> None:
     """Aborts, deletions, and which rows are created, updated or passed over."""
-    folder, settings = _folder(tmp_path, case)
-    report = preflight_directory(folder, HOLDS, settings, now=1795286400)
+    folder, options = _folder(tmp_path, case)
+    report = preflight_directory(folder, HOLDS, options, now=1795286400)
     result = report.elements[case.element]
     assert result.aborts is not case.finished
     codes = [code for _, _, code, _ in case.log]
@@ -49,8 +55,8 @@ def test_preflight_predicts_the_recorded_import(case: Case, tmp_path: Path) -> N
 def test_the_json_streamed_is_the_json_built(tmp_path: Path) -> None:
     """Writing row by row gives the same object as building it."""
     case = next(case for case in FROM_SAMPLES if case.order == 38)
-    folder, settings = _folder(tmp_path, case)
-    report = preflight_directory(folder, HOLDS, settings, now=1795286400)
+    folder, options = _folder(tmp_path, case)
+    report = preflight_directory(folder, HOLDS, options, now=1795286400)
     stream = io.StringIO()
     report.write_json(stream)
     assert json.loads(stream.getvalue()) == report.as_json()
@@ -60,8 +66,8 @@ def test_the_json_streamed_is_the_json_built(tmp_path: Path) -> None:
 def test_a_swallowed_row_is_named_with_its_own_line(tmp_path: Path) -> None:
     """The row behind a trailing backslash is refused by line and key, not silently absent."""
     case = next(case for case in cases() if case.order == 31)
-    folder, settings = _folder(tmp_path, case)
-    result = preflight_directory(folder, HOLDS, settings).elements["pos"]
+    folder, options = _folder(tmp_path, case)
+    result = preflight_directory(folder, HOLDS, options).elements["pos"]
     assert [(row.line, row.idnumber, row.outcome, row.rule) for row in result.rows] == [
         (2, "N-30", "refuse", "fieldcountmismatch"),
         (3, "N-30b", "refuse", "swallowed"),
@@ -94,19 +100,22 @@ def test_a_store_folder_stands_for_what_went_in_by_its_youngest_files(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("written", "says"),
     [
         ("{", "neither JSON nor TOML"),
         ('{"pos": {"sourceallrecord": 1}}', "sourceallrecord"),
         ('{"pos": {"allow_delete": "perhaps"}}', "allow_delete"),
         ("[1]", "named settings"),
+        ('{"delimiter": "::"}', "delimiter"),
+        ('{"encoding": "klingon"}', "encoding"),
+        ('{"timezone": "Middle/Earth"}', "time zone"),
     ],
 )
-def test_wrong_settings_are_told_in_a_sentence(tmp_path: Path, settings: str, says: str) -> None:
+def test_wrong_settings_are_told_in_a_sentence(tmp_path: Path, written: str, says: str) -> None:
     """A settings file that cannot be used is refused with the spot and the remedy."""
     case = FROM_SAMPLES[0]
     folder, path = _folder(tmp_path, case)
-    path.write_text(settings, encoding="utf-8")
+    path.write_text(written, encoding="utf-8")
     with pytest.raises(FixConfiguration, match=says):
         preflight_directory(folder, HOLDS, path)
 
@@ -140,6 +149,26 @@ def test_a_site_that_linked_jobs_by_id_number_cannot_link_by_order_again(tmp_pat
     options = {**case.settings, "previouslylinkedonjobassignmentidnumber": 0}
     path.write_text(json.dumps({"jobassignment": options}), encoding="utf-8")
     assert preflight_directory(folder, HOLDS, path).elements["jobassignment"].counts() == {"update": 1}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(ELEMENTS),
+    st.lists(st.text(st.sampled_from('ab01,;"\\\n\r <>/é\0'), max_size=30), max_size=6),
+    st.booleans(),
+    st.sampled_from([(17, 3), (12, 9)]),
+)
+def test_whatever_a_file_holds_preflight_ends_with_a_verdict(
+    element: str, lines: list[str], all_records: bool, version: tuple[int, int]
+) -> None:
+    """No content makes it fall over: every file either stops with a reason or gives each row a verdict."""
+    options = settings_from_mapping({"sourceallrecords": int(all_records), "allow_delete": 1, "csvsaveemptyfields": 1})
+    options = replace(options, version=version)
+    headings = ",".join(columns_of(element, options))
+    for content in ("\n".join(lines).encode(), "\n".join([headings, *lines]).encode()):
+        result = preflight({element: content}, None, options, now=5).elements[element]
+        assert result.aborts is bool(result.reason)
+        assert all(row.line >= 1 and row.rule for row in result.rows)
 
 
 def test_every_rule_that_refuses_has_advice() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.ports import FixConfiguration, RetryLater
+from bridge.ports import FixConfiguration, PullScope, RetryLater
 from connectors.totara import reports
 from connectors.totara.reports import ReportFormat, ReportRows, ReportSource, parse_date
+from connectors.totara.results import Results
 from tests.contract.totara.hrimport_record import DATA
 
 EXPORTS = DATA / "report-exports"
@@ -143,3 +144,55 @@ def test_a_recertification_keeps_the_completion_it_moved_to_history() -> None:
     assert [(one.person, one.completed_at) for one in found] == [("E1", new), ("E2", old)]
     upload = list(reports.completion_upload(found, {"E1": "user1"}.get))
     assert upload[1:] == [["user1", "", "C1", "2025-03-10", "100"]]
+
+
+def _results(*sources: ReportSource) -> Results:
+    levels = {"Competent": 3, "Competent with supervision": 2, "Not competent": 1}
+    return Results(
+        EXPORTS,
+        sources,
+        ReportFormat(),
+        lambda idnumber: f"COMPFW/{idnumber}",
+        lambda _key, value: levels.get(value),
+        settled=lambda path: path,
+    )
+
+
+SOURCES = (
+    ReportSource("Bridge course completion", "course_completion"),
+    ReportSource("Bridge certification completion", "certification_completion"),
+    ReportSource("Bridge competency status", "competency_status"),
+)
+
+
+def test_a_pull_pages_through_the_reports_and_resumes() -> None:
+    """Every report once, in pages; from a cursor the rest; completions without their history are never whole."""
+    pages = list(_results(*SOURCES).pages(PullScope(page_rows=7)))
+    results = [one for page in pages for one in page.results]
+    assert max(len(page.results) for page in pages) == 7
+    assert [page.last for page in pages].count(True) == 1
+    assert pages[-1].whole == {"certifications", "attainments"}
+    halfway = next(page.cursor for page in pages if page.cursor == "1")
+    rest = [one for page in _results(*SOURCES).pages(PullScope(page_rows=500), halfway) for one in page.results]
+    assert rest == [one for one in results if not isinstance(one, reports.CourseCompletion)]
+
+
+def test_a_pull_of_some_kinds_or_since_a_day_reads_less_and_is_not_whole() -> None:
+    """A window or a kind narrows; nothing outside it is taken for gone."""
+    only = list(_results(*SOURCES).pages(PullScope(kinds=frozenset({"attainments"}))))
+    assert {type(one).__name__ for page in only for one in page.results} == {"Attainment"}
+    since = dt.datetime(2024, 3, 12, tzinfo=dt.UTC).timestamp()
+    late = list(_results(SOURCES[0]).pages(PullScope(since=since)))
+    assert all(one.completed_at >= dt.datetime(2024, 3, 12, tzinfo=dt.UTC) for page in late for one in page.results)
+    assert late[-1].whole == frozenset()
+
+
+def test_a_missing_report_is_remarked_and_nothing_of_it_is_whole() -> None:
+    """The others are read all the same."""
+    lost = ReportSource("Bridge nowhere", "program_completion")
+    pages = list(_results(lost, SOURCES[2]).pages(PullScope()))
+    assert "failed" in pages[0].remarks[0].says
+    assert pages[-1].whole == {"attainments"}
+    with pytest.raises(FixConfiguration, match="no report with results"):
+        _results(ReportSource("X", "weather"))
+    assert next(_results().pages(PullScope())).last
