@@ -155,7 +155,7 @@ def ingest(
     """
     clock = clock or Clock()
     with holding(store, f"feed:{context.name}", "ingest", clock, seconds=LEASE_SECONDS):
-        return _Ingestion(store, context, as_of, clock).take_in(incoming)
+        return Ingestion(store, context, as_of, clock).take_in(incoming)
 
 
 def release(
@@ -174,7 +174,7 @@ def release(
     if not reason.strip():
         raise FixConfiguration("Say why with --reason TEXT; it is kept with the file.")
     with holding(store, f"feed:{context.name}", "release", clock, seconds=LEASE_SECONDS):
-        return _Ingestion(store, context, as_of, clock).release(reason.strip(), partial=partial, discard=discard)
+        return Ingestion(store, context, as_of, clock).release(reason.strip(), partial=partial, discard=discard)
 
 
 @dataclass(slots=True)
@@ -196,8 +196,8 @@ _ENTANGLED = Guard(
 )
 
 
-class _Ingestion:
-    """One file of one feed on its way through, under the feed's lease."""
+class Ingestion:
+    """One file of one feed on its way through. Whoever changes something with it holds the feed's lease."""
 
     def __init__(self, store: Store, context: FeedContext, as_of: dt.date, clock: Clock) -> None:
         self._store = store
@@ -217,18 +217,7 @@ class _Ingestion:
             last = feeds.find_snapshot(connection, feed.accepted_id)
             held = feeds.find_snapshot(connection, feed.quarantined_id)
             twin = feeds.accepted_with(connection, name, incoming.sha256)
-        snapshot = Snapshot(
-            name,
-            incoming.name,
-            incoming.sha256,
-            incoming.size,
-            feeds.ACCEPTED,
-            stamp=incoming.stamp,
-            delta=self._settings.snapshot == "delta",
-            rules=self._rules,
-            as_of=self._today,
-            received_at=self._clock.now(),
-        )
+        snapshot = self._snapshot(incoming)
         if last is not None and incoming.sha256 == last.sha256:
             if last.rules == self._rules:
                 return self._identical(feed, last, incoming)
@@ -246,26 +235,71 @@ class _Ingestion:
         except UnreadableTable as error:
             return self._unreadable(snapshot, incoming, error.fault)
 
+    def look(self, opened: Opened, incoming: Incoming) -> tuple[IngestResult, Findings]:
+        """Do everything but take the file over or put it into quarantine: nothing that lasts is touched."""
+        findings = Findings()
+        with self._store.read() as connection:
+            last = feeds.find_snapshot(connection, feeds.find_feed(connection, self._context.name).accepted_id)
+        with staging(self._store, self._context.name, self._context.others) as staged, staged.reading():
+            read = stage_rows(opened, staged, findings)
+            snapshot, cut = self._described(opened, incoming, self._snapshot(incoming), last, read)
+            staged.close_input()
+            judged = self._judge(staged, snapshot, findings, read if cut else None)
+            guards = self._guards(staged, judged, incoming, last, opened)
+        result = replace(
+            _result(replace(snapshot, counts=_numbers(judged)), judged, ()),
+            state=feeds.QUARANTINED if guards else feeds.ACCEPTED,
+            guards=tuple(guards),
+            statements=opened.statements,
+        )
+        return result, findings
+
+    def _snapshot(self, incoming: Incoming) -> Snapshot:
+        return Snapshot(
+            self._context.name,
+            incoming.name,
+            incoming.sha256,
+            incoming.size,
+            feeds.ACCEPTED,
+            stamp=incoming.stamp,
+            delta=self._settings.snapshot == "delta",
+            rules=self._rules,
+            as_of=self._today,
+            received_at=self._clock.now(),
+        )
+
+    def _described(
+        self, opened: Opened, incoming: Incoming, snapshot: Snapshot, last: Snapshot | None, read: Staged
+    ) -> tuple[Snapshot, bool]:
+        """Return the snapshot with what reading the file told, and whether the file ends in the middle of a row."""
+        ended = ends_in_line_end(incoming.path, workbook=not opened.table.encoding)
+        cut = not ended and last is not None and last.ends_in_line_end
+        described = replace(
+            snapshot,
+            rows=read.rows,
+            columns=opened.columns,
+            complete=not cut,
+            vouched=incoming.manifest_rows is not None or incoming.manifest_sha256 is not None,
+            ends_in_line_end=ended,
+        )
+        return described, cut
+
+    def _guards(
+        self, staged: Staging, judged: _Judged, incoming: Incoming, last: Snapshot | None, opened: Opened
+    ) -> list[Guard]:
+        counted = self._counted(staged, judged, incoming, last)
+        return [*_doubtful(opened.doubts), *judged.guards, *trust.tripped(counted, self._settings.trust)]
+
     def _read(self, opened: Opened, incoming: Incoming, snapshot: Snapshot, last: Snapshot | None) -> IngestResult:
         findings = Findings()
         with staging(self._store, self._context.name, self._context.others) as staged:
             with staged.reading():
                 read = stage_rows(opened, staged, findings)
-            ended = ends_in_line_end(incoming.path, workbook=not opened.table.encoding)
-            cut = not ended and last is not None and last.ends_in_line_end
-            snapshot = replace(
-                snapshot,
-                rows=read.rows,
-                columns=opened.columns,
-                complete=not cut,
-                vouched=incoming.manifest_rows is not None or incoming.manifest_sha256 is not None,
-                ends_in_line_end=ended,
-            )
+            snapshot, cut = self._described(opened, incoming, snapshot, last, read)
             with staged.writing():
                 staged.close_input()
                 judged = self._judge(staged, snapshot, findings, read if cut else None)
-                counted = self._counted(staged, judged, incoming, last)
-                guards = [*_doubtful(opened.doubts), *judged.guards, *trust.tripped(counted, self._settings.trust)]
+                guards = self._guards(staged, judged, incoming, last, opened)
                 if guards:
                     result = self._quarantine(staged, judged, guards)
                 else:

@@ -473,11 +473,13 @@ def job_key(row: RosterRow) -> str:
     return f"{row.person}/{row.job}" if row.job else row.person
 
 
-def build_person(rows: Iterable[RosterRow], as_of: dt.date) -> tuple[Person, tuple[JobAssignment, ...]]:
+def build_person(
+    rows: Iterable[RosterRow], as_of: dt.date, position: Callable[[RosterRow], str | None] = lambda _row: None
+) -> tuple[Person, tuple[JobAssignment, ...]]:
     """Return a person and their jobs in force on a day from that person's rows (at least one).
 
     The primary row speaks for the person: the one that says so, among several the one that started last. Somebody
-    whose every job has ended counts as terminated. Positions are left to `mappings.positions`.
+    whose every job has ended counts as terminated. `position` tells which position a row's job has.
     """
     kept = sorted(rows, key=attrgetter("job"))
     today = as_of.isoformat()
@@ -502,7 +504,7 @@ def build_person(rows: Iterable[RosterRow], as_of: dt.date) -> tuple[Person, tup
             job_key(row),
             row.person,
             row.unit or None,
-            None,
+            position(row),
             row.title,
             row.manager or None,
             dt.date.fromisoformat(row.start) if row.start else None,

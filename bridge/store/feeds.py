@@ -156,6 +156,14 @@ def was_received(connection: Connection, feed: str, sha256: str) -> bool:
     return connection.execute(statement).first() is not None
 
 
+def was_decided(connection: Connection, feed: str, sha256: str) -> bool:
+    """Tell whether a file of this content was accepted, in whole or in part, or discarded."""
+    table = table_of(SnapshotRow)
+    states = (ACCEPTED, PARTIAL, DISCARDED)
+    statement = select(table.c.id).where(table.c.feed == feed, table.c.sha256 == sha256, table.c.state.in_(states))
+    return connection.execute(statement.limit(1)).first() is not None
+
+
 def latest_snapshots(connection: Connection, feed: str, limit: int = 10) -> list[Snapshot]:
     """Return the latest files of a feed, newest first."""
     table = table_of(SnapshotRow)
