@@ -215,10 +215,10 @@ class TotaraConnector:
 
     def _untaken(self, entry: SpoolEntry) -> SpoolEntry | None:
         """The last file of the same element, if the site has not taken it yet."""
-        mine = [one for one in self._spool.entries() if one.element == entry.element and one.rows]
+        mine = [one for one in self._spool.entries() if one.element == entry.element and one.row_count]
         if not mine or not entry.rows or mine[-1].state not in {WRITTEN, DELIVERED}:
             return None
-        return mine[-1]
+        return self._spool.load(mine[-1].token)
 
     def _merge(self, older: SpoolEntry, entry: SpoolEntry) -> bool:
         """Put an older file's rows before ours and withdraw it, so that one night does for both.
@@ -346,8 +346,9 @@ class TotaraConnector:
         for entry in self._spool.entries():
             if entry.state in {WRITTEN, RENAMING}:
                 self._advance(entry)
-            if entry.state == DELIVERED:
-                self._note_fates(entry)
+            whole = self._spool.load(entry.token) if entry.state == DELIVERED else None
+            if whole is not None:
+                self._note_fates(whole)
         self._spool.forget_settled()
 
     def _advance(self, entry: SpoolEntry) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -43,10 +43,26 @@ class SpoolEntry:
     stored_before: list[str] = field(default_factory=list)
     """What lay in the site's store folder then."""
     rows: list[SpoolRow] = field(default_factory=list)
+    row_count: int = 0
+    whole: bool = True
+    """Whether the rows are loaded."""
     merged_into: str = ""
     """The token of the younger entry that carries its rows."""
     refused: dict[str, list[str]] = field(default_factory=dict)
     """``<action> <key>`` to the status and reason of changes that were not sent at all."""
+
+
+_SAVED = tuple(one.name for one in fields(SpoolEntry) if one.name not in {"rows", "whole"})
+
+
+def _write(path: Path, plain: Any) -> None:
+    """Put JSON in place in one step, on the disk before its name is."""
+    temporary = path.with_suffix(".part")
+    with temporary.open("w", encoding="utf-8") as stream:
+        json.dump(plain, stream, ensure_ascii=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
 
 
 class Spool:
@@ -67,27 +83,32 @@ class Spool:
         return self._folder / entry.token / f"{entry.element}.csv"
 
     def save(self, entry: SpoolEntry) -> None:
-        """Write an entry down so that it survives this process."""
-        path = self._folder / entry.token / "receipt.json"
-        temporary = path.with_suffix(".part")
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(asdict(entry), stream, ensure_ascii=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        """Write an entry down so that it survives this process; its rows only where they were loaded."""
+        folder = self._folder / entry.token
+        if entry.whole:
+            entry.row_count = len(entry.rows)
+            _write(folder / "rows.json", [asdict(row) for row in entry.rows])
+        plain = {name: getattr(entry, name) for name in _SAVED}
+        _write(folder / "receipt.json", plain)
 
     def load(self, token: str) -> SpoolEntry | None:
-        """The entry of a token; None where it never got as far as being written down."""
+        """The entry of a token with its rows; None where it never got as far as being written down."""
+        entry = self._light(token)
+        if entry is not None:
+            rows = json.loads((self._folder / token / "rows.json").read_text(encoding="utf-8"))
+            entry.rows = [SpoolRow(**row) for row in rows]
+            entry.whole = True
+        return entry
+
+    def _light(self, token: str) -> SpoolEntry | None:
         path = self._folder / token / "receipt.json"
         if not path.is_file():
             return None
-        plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        plain["rows"] = [SpoolRow(**row) for row in plain["rows"]]
-        return SpoolEntry(**plain)
+        return SpoolEntry(**json.loads(path.read_text(encoding="utf-8")), whole=False)
 
     def entries(self) -> list[SpoolEntry]:
-        """All entries, oldest first."""
-        found = [self.load(path.name) for path in self._folder.iterdir() if path.is_dir()]
+        """All entries, oldest first, without their rows."""
+        found = [self._light(path.name) for path in self._folder.iterdir() if path.is_dir()]
         return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.number)
 
     def ahead_of(self, entry: SpoolEntry) -> list[SpoolEntry]:
