@@ -1,9 +1,10 @@
 """Which standard positions a legacy title could be, before anybody has decided anything.
 
-Every position is known by its own title and by the gazetteer titles filed under its key. A legacy title is compared
-with all of them in up to three ways (word pieces, words, meaning); the nearest ones vote. To the vote come: a naive
-Bayes reading of the word pieces where positions have many titles, the level and track the title states, what the
-department is about, and a bridge over a background gazetteer (two titles that sit near the same occupations).
+Every position is known by its own title and by the gazetteer titles filed under its key. A legacy title is
+compared with all of them in up to three ways (word pieces, words, meaning); the nearest ones vote. To the
+vote come: a naive Bayes reading of the word pieces where positions have many titles, the level and track the
+title states, what the department is about, and a bridge over a background gazetteer (two titles that sit
+near the same occupations).
 """
 
 from __future__ import annotations
@@ -36,15 +37,15 @@ _MANY_TITLES = 3.0
 class Weights:
     """How much each sign counts. Tuned on public data, the same for everybody."""
 
-    char: float = 0.7
-    word: float = 0.5
+    char: float = 0.6
+    word: float = 0.4
     meaning: float = 1.0
     vote_temperature: float = 0.10
     pieces: float = 0.35
     department: float = 0.3
     department_meaning: float = 0.7
     bridge: float = 0.4
-    step: float = 0.9
+    step: float = 0.7
     track: float = 0.08
 
 
@@ -66,7 +67,9 @@ class TitleScores:
 
 
 class Meaning:
-    """Vectors of meaning, stretched so that titles of one occupation lie close (linear discriminant directions)."""
+    """Vectors of meaning, stretched so that titles of one occupation lie close (linear discriminant
+    directions).
+    """
 
     def __init__(self, encoder: StaticEncoder, titles: Sequence[NormalisedTitle], classes: Integers) -> None:
         self._encoder = encoder
@@ -95,7 +98,12 @@ class TitleSpace:
     """Titles filed under classes, searchable in up to three ways at once."""
 
     def __init__(
-        self, titles: Sequence[NormalisedTitle], classes: Integers, number: int, meaning: Meaning | None, weights: Weights
+        self,
+        titles: Sequence[NormalisedTitle],
+        classes: Integers,
+        number: int,
+        meaning: Meaning | None,
+        weights: Weights,
     ) -> None:
         order = np.argsort(classes, kind="stable")
         self.titles = [titles[i] for i in order]
@@ -111,7 +119,9 @@ class TitleSpace:
         self._pieces = PieceVote(self._char, self.classes, number) if many else None
 
     def vote(self, queries: Sequence[NormalisedTitle]) -> tuple[Floats, list[list[tuple[int, float]]]]:
-        """Log scores of QUERIES (rows) for each class (columns), and for each query its nearest (title, likeness)."""
+        """Log scores of QUERIES (rows) for each class (columns), and for each query its nearest (title,
+        likeness).
+        """
         scores = np.empty((len(queries), self.number), np.float32)
         nearest: list[list[tuple[int, float]]] = []
         for start in range(0, len(queries), _CHUNK):
@@ -139,18 +149,17 @@ class TitleSpace:
         floor[:, self._present] = np.maximum.reduceat(alike, self._starts, axis=1)
         votes = 0.1 * np.exp(floor / weights.vote_temperature)
         rows = np.repeat(np.arange(len(queries)), count)
-        np.add.at(votes, (rows, self.classes[nearest].ravel()), np.exp(values / weights.vote_temperature).ravel())
-        scores = np.log(votes)
+        np.add.at(
+            votes, (rows, self.classes[nearest].ravel()), np.exp(values / weights.vote_temperature).ravel()
+        )
+        scores = np.asarray(np.log(votes), dtype=np.float32)
         scores -= scores.max(axis=1, keepdims=True)
         if self._pieces is not None:
             odds = self._pieces.log_odds(char)
             odds -= odds.max(axis=1, keepdims=True)
             scores = _mixture(scores, odds, weights.pieces)
         order = np.argsort(-values, axis=1, kind="stable")[:, :12]
-        near = [
-            [(int(nearest[i, j]), float(values[i, j])) for j in order[i]]
-            for i in range(len(queries))
-        ]
+        near = [[(int(nearest[i, j]), float(values[i, j])) for j in order[i]] for i in range(len(queries))]
         return scores, near
 
 
@@ -161,7 +170,7 @@ def _mixture(votes: Floats, odds: Floats, share: float) -> Floats:
     return np.asarray(np.log((1 - share) * first + share * second + 1e-6), dtype=np.float32)
 
 
-def _softmax(scores: Floats) -> Floats:
+def _softmax(scores: NDArray[np.floating[Any]]) -> Floats:
     exponent = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(exponent / exponent.sum(axis=1, keepdims=True), dtype=np.float32)
 
@@ -178,18 +187,20 @@ class Matcher:
         weights: Weights | None = None,
         abbreviations: Abbreviations | None = None,
     ) -> None:
-        """GAZETTEER holds titles filed under catalogue keys; BACKGROUND titles of occupations of any other scheme.
+        """GAZETTEER holds titles filed under catalogue keys; BACKGROUND titles of occupations of any other
+        scheme.
 
         Gazetteer entries whose key is not in the catalogue join the background.
         """
         self.catalogue = catalogue
         self.weights = weights or Weights()
         self.abbreviations = abbreviations or shipped_abbreviations()
-        number = len(catalogue.positions)
-        index = {position.key: i for i, position in enumerate(catalogue.positions)}
+        self.positions = catalogue.distinct
+        number = len(self.positions)
+        index = catalogue.slots
         own = normalise_all(
-            [p.title for p in catalogue.positions],
-            [p.family_name for p in catalogue.positions],
+            [p.title for p in self.positions],
+            [p.family_name for p in self.positions],
             self.abbreviations,
         )
         filed = [entry for entry in gazetteer if entry.key in index]
@@ -211,13 +222,18 @@ class Matcher:
         classes = np.concatenate([np.arange(number, dtype=np.int64), filed_classes])
         self.space = TitleSpace([*own, *more], classes, number, self.meaning, self.weights)
         self._steps = np.array([title.level.step for title in own], np.float32)
-        self._tracks = np.array([p.track == "M" for p in catalogue.positions], bool)
-        if not any(p.track for p in catalogue.positions):
+        self._tracks = np.array([p.track == "M" for p in self.positions], bool)
+        if not any(p.track for p in self.positions):
             self._tracks = np.array([title.level.track == "M" for title in own], bool)
-        self._bridge = TitleSpace(ground, ground_classes, len(codes), self.meaning, self.weights) if ground else None
+        self._bridge = (
+            TitleSpace(ground, ground_classes, len(codes), self.meaning, self.weights) if ground else None
+        )
         self._bridged = self._occupations(own) if self._bridge else None
         self.own = own
-        about = [f"{title.core} {p.family_name.lower()}".strip() for title, p in zip(own, catalogue.positions, strict=True)]
+        about = [
+            f"{title.core} {p.family_name.lower()}".strip()
+            for title, p in zip(own, self.positions, strict=True)
+        ]
         self._about = TextIndex(about, "char")
         self._about_vectors = self.meaning.encode(about) if self.meaning else None
 
@@ -254,7 +270,8 @@ class Matcher:
         scores -= weights.track / (temperature * total) * (tracks[:, None] != self._tracks[None, :])
         named = tuple(
             tuple(
-                Nearest(self.space.titles[i].raw, int(self.space.classes[i]), likeness) for i, likeness in near
+                Nearest(self.space.titles[i].raw, int(self.space.classes[i]), likeness)
+                for i, likeness in near
             )
             for near in nearest
         )
@@ -266,10 +283,14 @@ class Matcher:
         names = normalise_all(departments, None, self.abbreviations)
         total = weights.char + weights.word + (weights.meaning if self.meaning else 0)
         unit = weights.vote_temperature * total
-        scores = weights.department / unit * self._about.likeness(self._about.transform([n.core for n in names]))
+        scores = (
+            weights.department / unit * self._about.likeness(self._about.transform([n.core for n in names]))
+        )
         if self.meaning is not None and self._about_vectors is not None:
-            scores += weights.department_meaning / unit * (
-                self.meaning.encode([name.core for name in names]) @ self._about_vectors.T
+            scores += (
+                weights.department_meaning
+                / unit
+                * (self.meaning.encode([name.core for name in names]) @ self._about_vectors.T)
             )
         empty = np.array([not any(c.isalpha() for c in name.core) for name in names], bool)
         scores[empty] = 0

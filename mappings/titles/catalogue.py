@@ -31,7 +31,18 @@ class Catalogue:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        first: dict[tuple[str, str], int] = {}
+        slots: dict[str, int] = {}
+        distinct: list[Position] = []
+        for position in self.positions:
+            name = (position.title.casefold(), position.family)
+            if name not in first:
+                first[name] = len(distinct)
+                distinct.append(position)
+            slots[position.key] = first[name]
         object.__setattr__(self, "_by_key", {position.key: position for position in self.positions})
+        object.__setattr__(self, "_distinct", tuple(distinct))
+        object.__setattr__(self, "_slots", slots)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -40,6 +51,18 @@ class Catalogue:
         """The position with this key, or None."""
         found: dict[str, Position] = self.__dict__["_by_key"]
         return found.get(key)
+
+    @property
+    def distinct(self) -> tuple[Position, ...]:
+        """One position for each title and family: catalogues often file one job under several keys."""
+        found: tuple[Position, ...] = self.__dict__["_distinct"]
+        return found
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """Key → number of its position among the distinct ones."""
+        found: dict[str, int] = self.__dict__["_slots"]
+        return found
 
     @property
     def version(self) -> str:
@@ -61,9 +84,10 @@ def read_catalogue(
     family_names: Mapping[str, str] | None = None,
     source: str = "the catalogue",
 ) -> Catalogue:
-    """Reads positions from ROWS; a duplicate key or a row without key or title becomes a warning, never a fault.
+    """Reads positions from ROWS; a duplicate key or a row without key or title becomes a warning, never a
+    fault.
 
-    Raises ColumnMissing where there is no column for key or title.
+        Raises ColumnMissingError where there is no column for key or title.
     """
     columns = find_columns(headings, CATALOGUE_COLUMNS, named, ("key", "title"), source)
     names = family_names or {}
@@ -77,7 +101,9 @@ def read_catalogue(
             continue
         if not key or not title:
             missing = "key" if not key else "title"
-            warnings.append(f"{source}, row {number}: no {missing} in column {columns[missing]!r}; the row is left out.")
+            warnings.append(
+                f"{source}, row {number}: no {missing} in column {columns[missing]!r}; the row is left out."
+            )
             continue
         if key in positions:
             warnings.append(
@@ -88,6 +114,11 @@ def read_catalogue(
         family = values.get("family", "")
         first_seen[key] = number
         positions[key] = Position(
-            key, title, family, values.get("level", ""), values.get("track", "").upper(), names.get(family, "")
+            key,
+            title,
+            family,
+            values.get("level", ""),
+            values.get("track", "").upper(),
+            names.get(family, ""),
         )
     return Catalogue(tuple(positions.values()), tuple(warnings))

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from mappings.titles.columns import GAZETTEER_COLUMNS, ColumnMissing, find_columns
+from mappings.titles.columns import GAZETTEER_COLUMNS, ColumnMissingError, find_columns
 
 _DATA = files("mappings.titles") / "data"
 
 
 @dataclass(frozen=True, slots=True)
 class GazetteerEntry:
-    """A title and what it is known to belong to: a key (of a position or an occupation), a family, or both."""
+    """A title and what it is known to belong to: a key (of a position or an occupation), a family, or
+    both.
+    """
 
     title: str
     key: str = ""
@@ -33,13 +35,15 @@ def read_gazetteer(
     """Reads gazetteer entries; rows without a title, or without key and family, are left out."""
     columns = find_columns(headings, GAZETTEER_COLUMNS, named, ("title",), source)
     if "key" not in columns and "family" not in columns:
-        raise ColumnMissing(
+        raise ColumnMissingError(
             f"{source} needs a column for the position key or for the family beside {columns['title']!r}. "
             f"Its columns are: {', '.join(map(repr, headings))}."
         )
     entries = []
     for row in rows:
-        title, key, family = ((row.get(columns[f]) or "").strip() if f in columns else "" for f in ("title", "key", "family"))
+        title, key, family = (
+            (row.get(columns[f]) or "").strip() if f in columns else "" for f in ("title", "key", "family")
+        )
         if title and (key or family):
             entries.append(GazetteerEntry(title, key, family))
     return tuple(entries)
@@ -47,7 +51,9 @@ def read_gazetteer(
 
 @lru_cache(maxsize=1)
 def shipped_gazetteer() -> tuple[GazetteerEntry, ...]:
-    """43,182 titles of 1,016 occupations from the O*NET 27.0 database (CC BY 4.0, see data/ATTRIBUTION.txt)."""
+    """43,182 titles of 1,016 occupations from the O*NET 27.0 database (CC BY 4.0, see
+    data/ATTRIBUTION.txt).
+    """
     with (_DATA / "onet_gazetteer.csv.gz").open("rb") as packed:
         text = gzip.decompress(packed.read()).decode("utf-8")
     rows = csv.DictReader(io.StringIO(text))

@@ -44,7 +44,9 @@ class LegacyTitles:
 
 
 def group_id(title: str, department: str = "", grade: str = "") -> str:
-    """The name of the group with this title, department and grade; upper case and spacing make no difference."""
+    """The name of the group with this title, department and grade; upper case and spacing make no
+    difference.
+    """
     parts = [" ".join(part.split()).casefold() for part in (title, department, grade)]
     return "g" + sha256("\x1f".join(parts).encode()).hexdigest()[:10]
 
@@ -57,8 +59,9 @@ def read_legacy(
 ) -> LegacyTitles:
     """Gathers ROWS (one a person, or one a group with a headcount) into groups, largest headcount first.
 
-    Empty titles, unreadable headcounts and titles longer than 255 characters become warnings that name the row and
-    column; the people of a readable row are never lost. Raises ColumnMissing where there is no title column.
+    Empty titles, unreadable headcounts and titles longer than 255 characters become warnings that name the
+    row and column; the people of a readable row are never lost. Raises ColumnMissingError where there is no
+    title column.
     """
     columns = find_columns(headings, LEGACY_COLUMNS, named, ("title",), source)
     if "person" in columns and "headcount" in columns and "headcount" not in (named or {}):
@@ -74,20 +77,22 @@ def read_legacy(
         if not any(character.isalnum() for character in title):
             if any(values.values()):
                 what = f"{title!r} is no title" if title else "the title is empty"
-                warnings.append(f"{source}, row {number}, column {columns['title']!r}: {what}; the row is left out.")
+                warnings.append(
+                    f"{source}, row {number}, column {columns['title']!r}: {what}; the row is left out."
+                )
             continue
         if len(title) > LONG_TITLE:
             warnings.append(
-                f"{source}, row {number}, column {columns['title']!r}: the title has {len(title)} characters; "
-                f"it is kept, the first 300 are compared. It begins {title[:40]!r}."
+                f"{source}, row {number}, column {columns['title']!r}: the title has {len(title)} "
+                f"characters; it is kept, the first 300 are compared. It begins {title[:40]!r}."
             )
         headcount = 1
         if "headcount" in columns:
             count = _count(values["headcount"])
             if count is None:
                 warnings.append(
-                    f"{source}, row {number}, column {columns['headcount']!r}: {values['headcount'][:40]!r} is no number "
-                    "of people; 1 is assumed."
+                    f"{source}, row {number}, column {columns['headcount']!r}: "
+                    f"{values['headcount'][:40]!r} is no number of people; 1 is assumed."
                 )
             headcount = 1 if count is None else count
         department, grade = values.get("department", ""), values.get("grade", "")

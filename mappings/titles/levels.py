@@ -1,8 +1,8 @@
 """What a title says about level, seniority, track and conditions, read from its words.
 
-The words live in ``data/level_words.csv``, which a project may extend. A title is read as whole words, so that
-"internal" is no intern; a numeral after a job is its level; "associate" and "assistant" lower the job that
-follows them and do not replace it; and a manager of projects, products or accounts manages no people.
+The words live in ``data/level_words.csv``, which a project may extend. A title is read as whole words, so
+that "internal" is no intern; a numeral after a job is its level; "associate" and "assistant" lower the job
+that follows them and do not replace it; and a manager of projects, products or accounts manages no people.
 """
 
 from __future__ import annotations
@@ -173,9 +173,7 @@ def _level(words: Sequence[str], known: _Words, consumed: set[int]) -> int | Non
     return None
 
 
-def _seniority_words(
-    words: Sequence[str], known: _Words, consumed: set[int]
-) -> list[tuple[int, str, int]]:
+def _seniority_words(words: Sequence[str], known: _Words, consumed: set[int]) -> list[tuple[int, str, int]]:
     found: list[tuple[int, str, int]] = []
     index = 0
     while index < len(words):
@@ -201,11 +199,14 @@ def _decide(words: Sequence[str], found: list[tuple[int, str, int]]) -> tuple[st
     if not found:
         return "professional", False
     values = [value for _, value, _ in found]
-    # "Assistant to the Director", "Secretary of the President", "Quality Manager Assistant": the leader is another.
+    # "Assistant to the Director", "Secretary of the President", "Quality Manager Assistant": the leader is
+    # another.
     for start, value, length in found:
         after = words[start + length : start + length + 1]
         last = start + length == len(words)
-        if value in ("junior", "intern") and (after and after[0] in ("to", "of", "der", "des", "de") or last):
+        if value in ("junior", "intern") and (
+            (after and after[0] in ("to", "of", "der", "des", "de")) or last
+        ):
             return value, True
     if "intern" in values:
         return "intern", True
@@ -223,7 +224,11 @@ def _track(words: Sequence[str], known: _Words, consumed: set[int], lowering: bo
     text = f" {' '.join(words)} "
     if any(f" {phrase} " in text for phrase in known.not_manager):
         return "IC"
-    if any(word in ("to", "secretary") for word in words[:3]) and words[0] in ("assistant", "secretary", "aide"):
+    if any(word in ("to", "secretary") for word in words[:3]) and words[0] in (
+        "assistant",
+        "secretary",
+        "aide",
+    ):
         return "IC"
     for index in range(len(words)):
         if index in consumed:

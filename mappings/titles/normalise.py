@@ -33,14 +33,15 @@ _WORD = re.compile(r"c\+\+|c#|f#|\.net\b|r&d\b|[a-z0-9]+(?:'[a-z]+)?")
 _COMMA = re.compile(r"\s*,\s*|\s+[-–—|:]\s+|\s*[;|]\s*")
 _FOLD = str.maketrans({"ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ı": "i", "’": "'"})
 _SPELLING = {
-    "programme": "program", "programmes": "programs", "centre": "center", "labour": "labor", "licence": "license",
-    "organisation": "organization", "organisational": "organizational", "organisations": "organizations",
-    "paediatric": "pediatric", "anaesthesia": "anesthesia", "anaesthetist": "anesthetist", "theatre": "theater",
-    "behaviour": "behavior", "behavioural": "behavioral", "adviser": "advisor", "analyse": "analyze",
-    "specialise": "specialize", "counsellor": "counselor", "jewellery": "jewelry", "fibre": "fiber",
-    "gynaecology": "gynecology", "orthopaedic": "orthopedic", "tyre": "tire", "defence": "defense",
-    "aluminium": "aluminum", "cheque": "check", "aeroplane": "airplane", "traveller": "traveler",
-    "enquiry": "inquiry", "optimisation": "optimization", "visualisation": "visualization",
+    "programme": "program", "programmes": "programs", "centre": "center", "labour": "labor",
+    "licence": "license", "organisation": "organization", "organisational": "organizational",
+    "organisations": "organizations", "paediatric": "pediatric", "anaesthesia": "anesthesia",
+    "anaesthetist": "anesthetist", "theatre": "theater", "behaviour": "behavior",
+    "behavioural": "behavioral", "adviser": "advisor", "analyse": "analyze", "specialise": "specialize",
+    "counsellor": "counselor", "jewellery": "jewelry", "fibre": "fiber", "gynaecology": "gynecology",
+    "orthopaedic": "orthopedic", "tyre": "tire", "defence": "defense", "aluminium": "aluminum",
+    "cheque": "check", "aeroplane": "airplane", "traveller": "traveler", "enquiry": "inquiry",
+    "optimisation": "optimization", "visualisation": "visualization",
 }  # fmt: skip
 
 
@@ -97,7 +98,8 @@ def load_abbreviations(path: Path | None = None) -> Abbreviations:
     """Reads an abbreviation list: columns abbreviation, expansion, context.
 
     Without PATH the shipped list is read. An empty context means always; otherwise the expansion holds where
-    one of the words in the context (parted by a bar) starts a word of the title, the department or the family.
+    one of the words in the context (parted by a bar) starts a word of the title, the department or the
+    family.
     """
     text = path.read_text(encoding="utf-8-sig") if path else (_DATA / "abbreviations.csv").read_text("utf-8")
     plain: dict[str, tuple[str, ...]] = {}
@@ -188,7 +190,9 @@ def normalise(title: str, context: str = "", abbreviations: Abbreviations | None
     words = [_SPELLING.get(word, word) for word in _WORD.findall(folded.replace("'s", "").replace("'", ""))]
     words = replace_synonyms(known.expand(words, fold(context) if context else ""))
     reading = read_level(words)
-    core = [singular(word) for index, word in enumerate(words) if index not in reading.consumed and word != "and"]
+    core = [
+        singular(word) for index, word in enumerate(words) if index not in reading.consumed and word != "and"
+    ]
     if not core:
         core = words
     return NormalisedTitle(

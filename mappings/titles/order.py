@@ -1,0 +1,105 @@
+"""In which order groups are offered for review: the people a decision places, and those it helps to place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mappings.titles.confidence import draw
+from mappings.titles.evidence import Answer, GroupSpace
+from mappings.titles.lexical import Floats
+
+Integers = NDArray[np.int64]
+
+PROOF = 8
+"""Every so many offers one goes to a group that looks certain."""
+CERTAIN = 0.9
+"""What looks certain."""
+_CONSIDERED = 3000
+_DOUBT = 1.0
+"""Evidence that counts as much as one decision on the same title elsewhere."""
+
+
+class ReviewOrder:
+    """Offers the group whose decision is expected to put most people right, its own and its neighbours'."""
+
+    def __init__(self, space: GroupSpace) -> None:
+        self.space = space
+        self.people = np.array([group.headcount for group in space.groups], np.float32)
+        everybody = np.argsort(-self.people, kind="stable")[:_CONSIDERED]
+        self._considered: Integers = np.sort(everybody).astype(np.int64)
+        self._near = space.nearness(self._considered, self._considered)
+
+    def next(
+        self,
+        answered: Sequence[tuple[int, Answer]],
+        count: int,
+        state: tuple[Floats, Floats] | None = None,
+        sure: Floats | None = None,
+    ) -> list[int]:
+        """The next COUNT groups to decide, by number, the most useful first.
+
+        STATE holds, where the caller has it already, each group's leading probability and strength of
+        evidence. SURE holds measured probabilities: every eighth offer is then drawn at random, by
+        headcount, from the groups that look certain. Without such proof nobody could say whether what looks
+        certain is.
+        """
+        rows = self._considered
+        if state is None:
+            probabilities, strength = self.space.posterior(
+                np.arange(len(self.people), dtype=np.int64), answered
+            )
+            leading = probabilities.max(axis=1)
+        else:
+            leading, strength = state
+        decided = np.zeros(len(self.people), bool)
+        decided[[i for i, _ in answered]] = True
+        doubt = np.where(decided, 0, (1 - leading) * self.people).astype(np.float32)
+        open_doubt, evidence = doubt[rows].copy(), strength[rows].astype(np.float32).copy()
+        available = ~decided[rows]
+        chosen: list[int] = []
+        for _ in range(min(count, int(available.sum()))):
+            if sure is not None and (len(answered) + len(chosen)) % PROOF == PROOF - 1:
+                proof = self._proof(rows, available, sure)
+                if proof is not None:
+                    available[proof] = False
+                    open_doubt[proof] = 0
+                    chosen.append(int(rows[proof]))
+                    continue
+            reach = self._near / (evidence[:, None] + self._near + _DOUBT)
+            gain = open_doubt @ reach + open_doubt
+            # Where nothing is in doubt any more, headcount decides.
+            gain = gain + 1e-6 * self.people[rows]
+            gain[~available] = -1
+            best = int(gain.argmax())
+            chosen.append(int(rows[best]))
+            available[best] = False
+            near = self._near[:, best]
+            open_doubt *= 1 - near / (evidence + near + _DOUBT)
+            open_doubt[best] = 0
+            evidence += near
+        return self._filled(chosen, count, decided, doubt)
+
+    def _proof(self, rows: Integers, available: NDArray[np.bool_], sure: Floats) -> int | None:
+        """A group that looks certain, drawn by headcount; the same draw on every run."""
+        certain = np.flatnonzero(available & (sure[rows] >= CERTAIN))
+        if not len(certain):
+            return None
+        # Exponential races: the smallest waiting time wins with chance proportional to headcount.
+        waits = [
+            -np.log(draw(self.space.groups[rows[i]].id)) / max(self.people[rows[i]], 1.0) for i in certain
+        ]
+        return int(certain[int(np.argmin(waits))])
+
+    @staticmethod
+    def _filled(chosen: list[int], count: int, decided: NDArray[np.bool_], doubt: Floats) -> list[int]:
+        if len(chosen) < count:
+            taken = decided.copy()
+            taken[chosen] = True
+            rest = np.flatnonzero(~taken)
+            chosen.extend(
+                int(i) for i in rest[np.argsort(-doubt[rest], kind="stable")][: count - len(chosen)]
+            )
+        return chosen
