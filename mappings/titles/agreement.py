@@ -33,9 +33,7 @@ def agreement(found: Sequence[Hashable], true: Sequence[Hashable]) -> Agreement:
     total = max(len(found), 1)
     b_precision = sum(n * n / left[f] for (f, _), n in cells.items()) / total
     b_recall = sum(n * n / right[t] for (_, t), n in cells.items()) / total
-    return Agreement(
-        precision, recall, _f1(precision, recall), b_precision, b_recall, _f1(b_precision, b_recall)
-    )
+    return Agreement(precision, recall, _f1(precision, recall), b_precision, b_recall, _f1(b_precision, b_recall))
 
 
 def _f1(precision: float, recall: float) -> float:

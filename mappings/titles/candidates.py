@@ -116,6 +116,7 @@ class TitleSpace:
         self._meaning = meaning
         self._vectors = meaning.encode_titles(self.titles) if meaning else None
         many = len(self.titles) >= _MANY_TITLES * max(len(self._present), 1)
+        self.many_titles = many
         self._pieces = PieceVote(self._char, self.classes, number) if many else None
 
     def vote(self, queries: Sequence[NormalisedTitle]) -> tuple[Floats, list[list[tuple[int, float]]]]:
@@ -149,9 +150,7 @@ class TitleSpace:
         floor[:, self._present] = np.maximum.reduceat(alike, self._starts, axis=1)
         votes = 0.1 * np.exp(floor / weights.vote_temperature)
         rows = np.repeat(np.arange(len(queries)), count)
-        np.add.at(
-            votes, (rows, self.classes[nearest].ravel()), np.exp(values / weights.vote_temperature).ravel()
-        )
+        np.add.at(votes, (rows, self.classes[nearest].ravel()), np.exp(values / weights.vote_temperature).ravel())
         scores = np.asarray(np.log(votes), dtype=np.float32)
         scores -= scores.max(axis=1, keepdims=True)
         if self._pieces is not None:
@@ -225,15 +224,13 @@ class Matcher:
         self._tracks = np.array([p.track == "M" for p in self.positions], bool)
         if not any(p.track for p in self.positions):
             self._tracks = np.array([title.level.track == "M" for title in own], bool)
-        self._bridge = (
-            TitleSpace(ground, ground_classes, len(codes), self.meaning, self.weights) if ground else None
-        )
+        self._bridge = TitleSpace(ground, ground_classes, len(codes), self.meaning, self.weights) if ground else None
         self._bridged = self._occupations(own) if self._bridge else None
         self.own = own
-        about = [
-            f"{title.core} {p.family_name.lower()}".strip()
-            for title, p in zip(own, self.positions, strict=True)
-        ]
+        self._vocabulary: list[set[str]] = [set() for _ in range(number)]
+        for title, position in zip(self.space.titles, self.space.classes, strict=True):
+            self._vocabulary[int(position)].update(title.core.split())
+        about = [f"{title.core} {p.family_name.lower()}".strip() for title, p in zip(own, self.positions, strict=True)]
         self._about = TextIndex(about, "char")
         self._about_vectors = self.meaning.encode(about) if self.meaning else None
 
@@ -250,6 +247,11 @@ class Matcher:
             share[share < 0.01] = 0
             blocks.append(sparse.csr_matrix(share))
         return preprocessing.normalize(sparse.vstack(blocks).tocsr())
+
+    def words_known(self, title: NormalisedTitle, position: int) -> float:
+        """The share of a title's words that some title of the position has too."""
+        words = set(title.core.split())
+        return len(words & self._vocabulary[position]) / len(words) if words else 0.0
 
     def normalise(self, groups: Sequence[LegacyGroup]) -> list[NormalisedTitle]:
         """Reads the groups' titles, each in the light of its department."""
@@ -269,10 +271,7 @@ class Matcher:
         tracks = np.array([title.level.track == "M" for title in titles], bool)
         scores -= weights.track / (temperature * total) * (tracks[:, None] != self._tracks[None, :])
         named = tuple(
-            tuple(
-                Nearest(self.space.titles[i].raw, int(self.space.classes[i]), likeness)
-                for i, likeness in near
-            )
+            tuple(Nearest(self.space.titles[i].raw, int(self.space.classes[i]), likeness) for i, likeness in near)
             for near in nearest
         )
         return TitleScores(scores, named)
@@ -283,9 +282,7 @@ class Matcher:
         names = normalise_all(departments, None, self.abbreviations)
         total = weights.char + weights.word + (weights.meaning if self.meaning else 0)
         unit = weights.vote_temperature * total
-        scores = (
-            weights.department / unit * self._about.likeness(self._about.transform([n.core for n in names]))
-        )
+        scores = weights.department / unit * self._about.likeness(self._about.transform([n.core for n in names]))
         if self.meaning is not None and self._about_vectors is not None:
             scores += (
                 weights.department_meaning

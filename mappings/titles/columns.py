@@ -99,8 +99,7 @@ def find_columns(
         match = heading if heading in headings else plain.get(plain_heading(heading))
         if match is None:
             raise ColumnMissingError(
-                f"{what} has no column named {heading!r} for the {field}. "
-                f"Its columns are: {_listed(headings)}."
+                f"{what} has no column named {heading!r} for the {field}. Its columns are: {_listed(headings)}."
             )
         found[field] = match
     for field, names in known.items():
@@ -113,8 +112,7 @@ def find_columns(
     for field in required:
         if field not in found:
             raise ColumnMissingError(
-                f"{what} has no column for the {field}. Name it with an option; "
-                f"its columns are: {_listed(headings)}."
+                f"{what} has no column for the {field}. Name it with an option; its columns are: {_listed(headings)}."
             )
     return found
 

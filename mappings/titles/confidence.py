@@ -26,13 +26,28 @@ AUTO, REVIEW, NO_MATCH = "auto", "review", "no match"
 BANDS = (AUTO, REVIEW, NO_MATCH)
 
 SIGNS = (
-    "constant", "share", "lead", "same words", "nearest agree", "likeness", "title decided", "decided alike",
+    "constant",
+    "share",
+    "lead",
+    "same words",
+    "nearest agree",
+    "likeness",
+    "title decided",
+    "decided alike",
     "decided here",
-)  # fmt: skip
+    "words known",
+    "level apart",
+)
 """What the model looks at, in the order of its coefficients."""
 
-START = np.array([-2.15, 0.14, 0.19, 1.72, 3.92, 0.94, 0.0, 1.55, 0.5])
-"""Coefficients measured on public data before a project has decided anything."""
+FEW_TITLES = np.array([-1.75, 0.35, 0.1, 1.85, 4.0, 0.5, 0.0, 1.4, 0.5, -0.3, -0.2])
+"""Coefficients measured on public data before a project has decided anything: positions known by one title each."""
+
+MANY_TITLES = np.array([-1.95, 0.36, 0.64, 2.34, 2.37, 0.04, 0.0, 1.55, 0.5, 1.45, 0.0])
+"""The same where a gazetteer files many titles under each position."""
+
+_IN_HAND = 0.3
+"""How far into the room above its promise the automatic band begins."""
 
 _HOLD = 6.0
 """How strongly the starting values are held on to, in decisions a sign."""
@@ -63,9 +78,7 @@ class Confidence:
     decisions: int
 
 
-def signs(
-    space: GroupSpace, rows: Integers, probabilities: Floats, answered: Sequence[tuple[int, Answer]]
-) -> Doubles:
+def signs(space: GroupSpace, rows: Integers, probabilities: Floats, answered: Sequence[tuple[int, Answer]]) -> Doubles:
     """The signs of the leading candidate of each of ROWS, one row each; a row's own answer is not looked
     at.
     """
@@ -92,6 +105,8 @@ def signs(
         out[number, 3] = float(title.text == space.matcher.own[best].text)
         out[number, 4] = sum(item.position == best for item in near[:5]) / max(len(near[:5]), 1)
         out[number, 5] = agreeing[0].likeness if agreeing else 0.0
+        out[number, 9] = space.matcher.words_known(title, int(best))
+        out[number, 10] = min(abs(title.level.step - space.matcher.own[best].level.step), 4.0) / 4
         out[number, 6:9] = decided.of(space, int(row), int(best), own_answer.get(int(row)))
     return out
 
@@ -112,11 +127,7 @@ class _DecidedShares:
 
     def of(self, space: GroupSpace, row: int, best: int, own: Answer | None) -> tuple[float, float, float]:
         title, department = int(space.title_index[row]), int(space.department_index[row])
-        mine = (
-            {space.position_index[key]: n for key, n in own.placements if key in space.position_index}
-            if own
-            else {}
-        )
+        mine = {space.position_index[key]: n for key, n in own.placements if key in space.position_index} if own else {}
         out = [0.0, 0.0, 0.0]
         elsewhere = {p: n - mine.get(p, 0.0) for p, n in self.by_title.get(title, {}).items()}
         total = sum(elsewhere.values())
@@ -144,9 +155,7 @@ def _decided_shares(space: GroupSpace, answered: Sequence[tuple[int, Answer]]) -
     return shares
 
 
-def fit(
-    signs_seen: Doubles, right: Doubles, weight: Doubles, start: Doubles = START, hold: float = _HOLD
-) -> Doubles:
+def fit(signs_seen: Doubles, right: Doubles, weight: Doubles, start: Doubles, hold: float = _HOLD) -> Doubles:
     """Coefficients that explain which leading candidates were RIGHT (0 to 1), held to START where little is
     known.
     """
@@ -174,12 +183,12 @@ def measure(
     probabilities: Floats,
     answered: Sequence[tuple[int, Answer]],
     rule: BandRule,
-    start: Doubles = START,
 ) -> Confidence:
     """Probability that the leading candidate of each of ROWS is right, and where the automatic band
     begins.
     """
     looked = [(i, a) for i, a in answered if sum(n for _, n in a.placements) > 0 or not a.placements]
+    start = MANY_TITLES if space.matcher.space.many_titles else FEW_TITLES
     coefficients, seen, right = start, np.zeros((0, len(SIGNS))), np.zeros(0)
     if looked:
         columns = np.array([i for i, _ in looked], np.int64)
@@ -206,7 +215,7 @@ def _share_right(space: GroupSpace, answer: Answer, position: int) -> float:
 def _threshold(expected: Doubles, right: Doubles, rule: BandRule) -> float | None:
     """The lowest probability above which the decisions bear the promise out, with something in hand."""
     best = None
-    for candidate in np.arange(0.995, rule.promise - 1e-9, -0.005):
+    for candidate in np.arange(0.995, rule.promise + _IN_HAND * (1 - rule.promise) - 1e-9, -0.005):
         inside = expected >= candidate
         count = int(inside.sum())
         if count < rule.proven:

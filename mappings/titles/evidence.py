@@ -57,18 +57,14 @@ class EvidenceWeights:
 class GroupSpace:
     """Groups and how near they are to one another; built once, asked with ever more decisions."""
 
-    def __init__(
-        self, matcher: Matcher, groups: Sequence[LegacyGroup], weights: EvidenceWeights | None = None
-    ) -> None:
+    def __init__(self, matcher: Matcher, groups: Sequence[LegacyGroup], weights: EvidenceWeights | None = None) -> None:
         self.matcher = matcher
         self.groups = tuple(groups)
         self.weights = weights or EvidenceWeights()
         titles = matcher.normalise(self.groups)
         self.titles = titles
         distinct: dict[tuple[str, str], int] = {}
-        self.title_index = np.array(
-            [distinct.setdefault((t.text, t.core), len(distinct)) for t in titles], np.int64
-        )
+        self.title_index = np.array([distinct.setdefault((t.text, t.core), len(distinct)) for t in titles], np.int64)
         first: dict[int, NormalisedTitle] = {}
         for index, title in zip(self.title_index, titles, strict=True):
             first.setdefault(int(index), title)
@@ -89,9 +85,7 @@ class GroupSpace:
 
     def prior(self, rows: Integers) -> Floats:
         """Probability of every position (columns) for the groups ROWS before any decision."""
-        scores = (
-            self.scored.scores[self.title_index[rows]] + self.department_scores[self.department_index[rows]]
-        )
+        scores = self.scored.scores[self.title_index[rows]] + self.department_scores[self.department_index[rows]]
         exponent = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(exponent / exponent.sum(axis=1, keepdims=True), dtype=np.float32)
 
@@ -102,16 +96,16 @@ class GroupSpace:
         alike = np.clip((titles - weights.like_title_from) / (1 - weights.like_title_from), 0, 1) ** 2
         same_title = self.title_index[rows][:, None] == self.title_index[columns][None, :]
         same_department = self.department_index[rows][:, None] == self.department_index[columns][None, :]
-        departments = _cosines(
-            self._department_vectors, self.department_index[rows], self.department_index[columns]
-        )
+        departments = _cosines(self._department_vectors, self.department_index[rows], self.department_index[columns])
         named = self._departments_named[self.department_index[rows]]
         departments = np.clip(departments, 0, 1) * named[:, None]
         grade = np.where(
-            self._grades[rows][:, None] == self._grades[columns][None, :], 1.0, weights.other_grade
+            self._grades[rows][:, None] == self._grades[columns][None, :],
+            np.float32(1.0),
+            np.float32(weights.other_grade),
         )
-        here = weights.same_title + weights.like_department * departments**2
-        here = np.where(same_department, weights.same_department, here)
+        here = np.float32(weights.same_title) + np.float32(weights.like_department) * departments**2
+        here = np.where(same_department, np.float32(weights.same_department), here)
         code = weights.code * self._shared_code(rows, columns)
         there = (weights.like_title * alike + code) * (0.5 + 0.5 * departments + same_department)
         return np.asarray(np.where(same_title, here, np.minimum(there, 0.9)) * grade, dtype=np.float32)
@@ -123,9 +117,7 @@ class GroupSpace:
         shared = np.zeros((len(rows), len(columns)), np.float32)
         for length, worth in ((3, 0.5), (4, 1.0)):
             stems: dict[str, int] = {}
-            stem = np.array(
-                [stems.setdefault(c[:length] if len(c) >= length else "", len(stems)) for c in self._codes]
-            )
+            stem = np.array([stems.setdefault(c[:length] if len(c) >= length else "", len(stems)) for c in self._codes])
             blank = stems.get("", -1)
             left, right = stem[rows][:, None], stem[columns][None, :]
             shared[(left == right) & (left != blank)] = worth
@@ -181,9 +173,7 @@ class GroupSpace:
             dtype=np.float32,
         )
 
-    def _directed(
-        self, rows: Integers, columns: Integers, near: Floats, shares: Any, to_series: float
-    ) -> Floats:
+    def _directed(self, rows: Integers, columns: Integers, near: Floats, shares: Any, to_series: float) -> Floats:
         """Votes for positions; TO_SERIES of each goes to the level of the series that the title asks for."""
         sparse = require("scipy.sparse")
         near_sparse = sparse.csr_matrix(near)
@@ -193,14 +183,11 @@ class GroupSpace:
         # one.
         series_share = shares @ self._series_members
         by_series = np.asarray((near_sparse @ series_share).todense(), dtype=np.float32)
-        decided_step = (
-            np.asarray(shares @ self._position_steps, dtype=np.float32).ravel() - self.steps[columns]
-        )
+        decided_step = np.asarray(shares @ self._position_steps, dtype=np.float32).ravel() - self.steps[columns]
         moved = sparse.diags(decided_step) @ series_share
         step_sum = np.asarray((near_sparse @ moved).todense(), dtype=np.float32)
         wanted = (
-            np.where(by_series > 0, step_sum / np.where(by_series > 0, by_series, 1), 0)
-            + self.steps[rows][:, None]
+            np.where(by_series > 0, step_sum / np.where(by_series > 0, by_series, 1), 0) + self.steps[rows][:, None]
         )
         used = np.flatnonzero(by_series.any(axis=0))
         for series in used:
@@ -211,9 +198,7 @@ class GroupSpace:
             out[:, members] += to_series * by_series[:, [series]] * fit
         return out
 
-    def _department_families(
-        self, rows: Integers, columns: Integers, shares: Any, leave_out_self: bool
-    ) -> Floats:
+    def _department_families(self, rows: Integers, columns: Integers, shares: Any, leave_out_self: bool) -> Floats:
         """How much more often than elsewhere the decisions of a row's department go to each position's
         family.
         """
@@ -223,9 +208,7 @@ class GroupSpace:
         member = np.zeros((len(positions), len(families)), np.float32)
         member[np.arange(len(positions)), of_position] = 1
         decided = np.asarray(shares @ member, dtype=np.float32)
-        here = (self.department_index[rows][:, None] == self.department_index[columns][None, :]).astype(
-            np.float32
-        )
+        here = (self.department_index[rows][:, None] == self.department_index[columns][None, :]).astype(np.float32)
         if leave_out_self:
             here[rows[:, None] == columns[None, :]] = 0
         here *= self._departments_named[self.department_index[rows]][:, None]

@@ -77,9 +77,7 @@ class FamilyDraft:
         self._member[np.arange(len(keys)), self._family_index] = 1
         titles = normalise_all([entry.title for entry in entries], None, abbreviations)
         classes = np.array([place[entry.key or entry.family] for entry in entries], np.int64)
-        self._meaning = (
-            Meaning(encoder, titles, classes) if encoder is not None and len(titles) > 1000 else None
-        )
+        self._meaning = Meaning(encoder, titles, classes) if encoder is not None and len(titles) > 1000 else None
         self._space = TitleSpace(titles, classes, len(keys), self._meaning, weights or Weights())
 
     def votes(self, titles: Sequence[NormalisedTitle]) -> tuple[Floats, Floats, Floats]:
@@ -109,7 +107,7 @@ class FamilyDraft:
         if not chosen:
             return []
         occupation, _, nearest = self.votes(chosen)
-        vectors = self._vectors(chosen)
+        vectors = self.vectors(chosen)
         occupation = _smoothed(occupation, vectors)
         family = occupation @ self._member
         best_family = family.argmax(axis=1)
@@ -131,12 +129,11 @@ class FamilyDraft:
                 code, name = formed[i]
             reading = title.level
             level = str(reading.level) if reading.level is not None else reading.seniority
-            places.append(
-                DraftPlace(group, code, name or code, key, position, level, reading.track, probability)
-            )
+            places.append(DraftPlace(group, code, name or code, key, position, level, reading.track, probability))
         return places
 
-    def _vectors(self, titles: Sequence[NormalisedTitle]) -> Floats:
+    def vectors(self, titles: Sequence[NormalisedTitle]) -> Floats:
+        """What the draft compares: vectors of meaning where there is a model, otherwise of word pieces."""
         if self._meaning is not None:
             return self._meaning.encode_titles(titles)
         return pieces(titles)
@@ -167,9 +164,7 @@ class FamilyDraft:
         for title in titles:
             words = [word for word in title.core.split() if len(word) > 2]
             names.append(
-                max(words, key=lambda w: (spread[w], len(w)))
-                if words
-                else (title.core or "other titles")[:40]
+                max(words, key=lambda w: (spread[w], len(w))) if words else (title.core or "other titles")[:40]
             )
         return names
 
@@ -204,9 +199,7 @@ def _smoothed(shares: Floats, vectors: Floats) -> Floats:
     graph = sparse.csr_matrix((weight.ravel(), (rows, nearest.ravel())), shape=(len(vectors), len(vectors)))
     joined = shares
     for _ in range(ROUNDS):
-        joined = np.asarray(
-            (1 - TRUST_NEIGHBOURS) * shares + TRUST_NEIGHBOURS * (graph @ joined), dtype=np.float32
-        )
+        joined = np.asarray((1 - TRUST_NEIGHBOURS) * shares + TRUST_NEIGHBOURS * (graph @ joined), dtype=np.float32)
     return joined
 
 

@@ -77,9 +77,7 @@ def read_legacy(
         if not any(character.isalnum() for character in title):
             if any(values.values()):
                 what = f"{title!r} is no title" if title else "the title is empty"
-                warnings.append(
-                    f"{source}, row {number}, column {columns['title']!r}: {what}; the row is left out."
-                )
+                warnings.append(f"{source}, row {number}, column {columns['title']!r}: {what}; the row is left out.")
             continue
         if len(title) > LONG_TITLE:
             warnings.append(

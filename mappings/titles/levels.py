@@ -111,16 +111,21 @@ def read_level(words: Sequence[str]) -> LevelReading:
     consumed: set[int] = set()
     conditions = _conditions(words, known, consumed)
     level = _level(words, known, consumed)
-    found = _seniority_words(words, known, consumed)
-    seniority, lowering = _decide(words, found)
-    track = _track(words, known, consumed, lowering)
+    whose = _whose_office(words)
+    found = [item for item in _seniority_words(words, known, consumed) if item[0] < whose]
+    seniority, lowering = _decide(words[:whose], found)
+    track = _track(words[:whose], known, consumed, lowering)
     if seniority == "manager" and track == "IC":
         # A manager of things is a professional; a word beside it ("senior", "junior") may say more.
         others = [value for _, value, _ in found if value in ("intern", "junior", "associate", "senior")]
         seniority = others[0] if others else "professional"
     removable = {"intern", "junior", "associate", "senior"}
     for start, value, length in found:
-        if value in removable or (value == "lead" and words[start] == "lead"):
+        # In "Medical Assistant" and "Research Associate" the word is the job; in "Assistant Editor" it is not.
+        names_the_job = value in ("junior", "associate") and not any(
+            index not in consumed for index in range(start + length, len(words))
+        )
+        if (value in removable and not names_the_job) or (value == "lead" and words[start] == "lead"):
             consumed.update(range(start, start + length))
     return LevelReading(
         level=level,
@@ -130,6 +135,16 @@ def read_level(words: Sequence[str]) -> LevelReading:
         words=tuple(" ".join(words[start : start + length]) for start, _, length in found),
         consumed=frozenset(consumed),
     )
+
+
+def _whose_office(words: Sequence[str]) -> int:
+    """Where the title stops naming the job and starts naming the office it belongs to or the person it serves."""
+    for index in range(1, len(words) - 1):
+        if words[index] in ("office", "bureau") and words[index + 1] == "of":
+            return index
+        if words[index] == "to" and words[index + 1] == "the":
+            return index + 1
+    return len(words)
 
 
 def _conditions(words: Sequence[str], known: _Words, consumed: set[int]) -> list[str]:
@@ -204,9 +219,7 @@ def _decide(words: Sequence[str], found: list[tuple[int, str, int]]) -> tuple[st
     for start, value, length in found:
         after = words[start + length : start + length + 1]
         last = start + length == len(words)
-        if value in ("junior", "intern") and (
-            (after and after[0] in ("to", "of", "der", "des", "de")) or last
-        ):
+        if value in ("junior", "intern") and ((after and after[0] in ("to", "of", "der", "des", "de")) or last):
             return value, True
     if "intern" in values:
         return "intern", True
@@ -222,6 +235,8 @@ def _track(words: Sequence[str], known: _Words, consumed: set[int], lowering: bo
     if lowering:
         return "IC"
     text = f" {' '.join(words)} "
+    if " non managerial " in text or " non supervisory " in text:
+        return "IC"
     if any(f" {phrase} " in text for phrase in known.not_manager):
         return "IC"
     if any(word in ("to", "secretary") for word in words[:3]) and words[0] in (

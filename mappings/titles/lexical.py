@@ -26,9 +26,7 @@ class TextIndex:
             if unit == "char"
             else {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"\S+"}
         )
-        self._vectorizer = text.TfidfVectorizer(
-            dtype=np.float32, sublinear_tf=True, lowercase=False, **options
-        )
+        self._vectorizer = text.TfidfVectorizer(dtype=np.float32, sublinear_tf=True, lowercase=False, **options)
         self.matrix = self._vectorizer.fit_transform([item or "?" for item in texts])
         self._transposed = self.matrix.T.tocsr()
 
@@ -49,9 +47,7 @@ class PieceVote:
     def __init__(self, index: TextIndex, classes: NDArray[np.int64], number: int) -> None:
         sparse = require("scipy.sparse")
         rows = len(classes)
-        member = sparse.csr_matrix(
-            (np.ones(rows, np.float32), (classes, np.arange(rows))), shape=(number, rows)
-        )
+        member = sparse.csr_matrix((np.ones(rows, np.float32), (classes, np.arange(rows))), shape=(number, rows))
         counts = (member @ index.matrix).tocsr()
         total = np.asarray(counts.sum(axis=1)).ravel() + self._SMOOTHING * counts.shape[1]
         # log((count + s) / total) = log(1 + count / s) + log s - log total, of which only the first is not

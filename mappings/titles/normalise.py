@@ -13,6 +13,10 @@ from pathlib import Path
 
 from mappings.titles.levels import LevelReading, read_level
 
+LAST = "(last)"
+"""Context of an abbreviation that ends its title, but for a numeral: "Software Eng II"."""
+_NUMERALS = frozenset(("i", "ii", "iii", "iv", "v", *"123456789"))
+
 MAX_TITLE = 300
 """Characters of a title that are compared; what follows never distinguishes two jobs."""
 
@@ -28,6 +32,7 @@ _CODE = re.compile(
     r"|(?<![\w])(?=[A-Z0-9-]*\d{4})[A-Z]{1,8}-?\d[A-Z0-9-]{3,}(?![\w])"
     r"|(?<![\w])\d{5,}(?:-\d+)?(?![\w])"
 )
+_ELISION = re.compile(r"\b([dl])'(?=[a-z]{3})")
 _BRACKET = re.compile(r"[\[({]([^\])}]*)[\])}]")
 _WORD = re.compile(r"c\+\+|c#|f#|\.net\b|r&d\b|[a-z0-9]+(?:'[a-z]+)?")
 _COMMA = re.compile(r"\s*,\s*|\s+[-–—|:]\s+|\s*[;|]\s*")
@@ -81,6 +86,8 @@ class Abbreviations:
                 out.append(word)
                 continue
             others = " ".join([*words[:position], *words[position + 1 :]])
+            if all(later in _NUMERALS for later in words[position + 1 :]):
+                others += f" {LAST}"
             out.extend(_first_fitting(options, f"{others} | {context}") or (word,))
         return out
 
@@ -115,8 +122,12 @@ def load_abbreviations(path: Path | None = None) -> Abbreviations:
         if abbreviation not in ambiguous:
             plain[abbreviation] = expansion
             continue
-        words = "|".join(re.escape(fold(word)) for word in (context or "").split("|") if word.strip())
-        contextual.setdefault(abbreviation, []).append((re.compile(rf"\b(?:{words})"), expansion))
+        words = [fold(word) for word in (context or "").split("|") if word.strip()]
+        starts = "|".join(re.escape(word) for word in words if word != LAST)
+        pattern = rf"\b(?:{starts})" if starts or not words else r"(?!)"
+        if LAST in words:
+            pattern += "|" + re.escape(LAST)
+        contextual.setdefault(abbreviation, []).append((re.compile(pattern), expansion))
     return Abbreviations(plain, {key: tuple(options) for key, options in contextual.items()})
 
 
@@ -187,12 +198,13 @@ def normalise(title: str, context: str = "", abbreviations: Abbreviations | None
         text = _GENDER.sub(" ", text)
     folded = fold(text).replace("&", " and ").replace("r and d", "research and development")
     specialism = _specialism(folded)
-    words = [_SPELLING.get(word, word) for word in _WORD.findall(folded.replace("'s", "").replace("'", ""))]
+    words = [
+        _SPELLING.get(word, word)
+        for word in _WORD.findall(_ELISION.sub(r"\1 ", folded).replace("'s", "").replace("'", ""))
+    ]
     words = replace_synonyms(known.expand(words, fold(context) if context else ""))
     reading = read_level(words)
-    core = [
-        singular(word) for index, word in enumerate(words) if index not in reading.consumed and word != "and"
-    ]
+    core = [singular(word) for index, word in enumerate(words) if index not in reading.consumed and word != "and"]
     if not core:
         core = words
     return NormalisedTitle(

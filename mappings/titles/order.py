@@ -9,14 +9,17 @@ from numpy.typing import NDArray
 
 from mappings.titles.confidence import draw
 from mappings.titles.evidence import Answer, GroupSpace
+from mappings.titles.extras import require
 from mappings.titles.lexical import Floats
 
 Integers = NDArray[np.int64]
 
 PROOF = 8
 """Every so many offers one goes to a group that looks certain."""
-CERTAIN = 0.9
-"""What looks certain."""
+CERTAIN = (0.95, 0.9)
+"""What looks certain: the first of these that any group reaches."""
+_FAINT = 0.05
+"""Nearness below this changes no order."""
 _CONSIDERED = 3000
 _DOUBT = 1.0
 """Evidence that counts as much as one decision on the same title elsewhere."""
@@ -30,7 +33,15 @@ class ReviewOrder:
         self.people = np.array([group.headcount for group in space.groups], np.float32)
         everybody = np.argsort(-self.people, kind="stable")[:_CONSIDERED]
         self._considered: Integers = np.sort(everybody).astype(np.int64)
-        self._near = space.nearness(self._considered, self._considered)
+        sparse = require("scipy.sparse")
+        blocks = []
+        for start in range(0, len(self._considered), 256):
+            near = space.nearness(self._considered[start : start + 256], self._considered)
+            near[near < _FAINT] = 0
+            blocks.append(sparse.csr_matrix(near))
+        self._near = sparse.vstack(blocks).tocsr()
+        self._by_column = self._near.tocsc()
+        self._row_of = np.repeat(np.arange(len(self._considered)), np.diff(self._near.indptr))
 
     def next(
         self,
@@ -48,9 +59,7 @@ class ReviewOrder:
         """
         rows = self._considered
         if state is None:
-            probabilities, strength = self.space.posterior(
-                np.arange(len(self.people), dtype=np.int64), answered
-            )
+            probabilities, strength = self.space.posterior(np.arange(len(self.people), dtype=np.int64), answered)
             leading = probabilities.max(axis=1)
         else:
             leading, strength = state
@@ -68,29 +77,32 @@ class ReviewOrder:
                     open_doubt[proof] = 0
                     chosen.append(int(rows[proof]))
                     continue
-            reach = self._near / (evidence[:, None] + self._near + _DOUBT)
-            gain = open_doubt @ reach + open_doubt
+            near_all = self._near.data
+            reach = near_all / (evidence[self._row_of] + near_all + _DOUBT) * open_doubt[self._row_of]
+            gain = np.bincount(self._near.indices, weights=reach, minlength=len(rows)) + open_doubt
             # Where nothing is in doubt any more, headcount decides.
             gain = gain + 1e-6 * self.people[rows]
             gain[~available] = -1
             best = int(gain.argmax())
             chosen.append(int(rows[best]))
             available[best] = False
-            near = self._near[:, best]
-            open_doubt *= 1 - near / (evidence + near + _DOUBT)
+            part = slice(self._by_column.indptr[best], self._by_column.indptr[best + 1])
+            touched, near = self._by_column.indices[part], self._by_column.data[part]
+            open_doubt[touched] *= 1 - near / (evidence[touched] + near + _DOUBT)
             open_doubt[best] = 0
-            evidence += near
+            evidence[touched] += near
         return self._filled(chosen, count, decided, doubt)
 
     def _proof(self, rows: Integers, available: NDArray[np.bool_], sure: Floats) -> int | None:
         """A group that looks certain, drawn by headcount; the same draw on every run."""
-        certain = np.flatnonzero(available & (sure[rows] >= CERTAIN))
-        if not len(certain):
+        for bound in CERTAIN:
+            certain = np.flatnonzero(available & (sure[rows] >= bound))
+            if len(certain):
+                break
+        else:
             return None
         # Exponential races: the smallest waiting time wins with chance proportional to headcount.
-        waits = [
-            -np.log(draw(self.space.groups[rows[i]].id)) / max(self.people[rows[i]], 1.0) for i in certain
-        ]
+        waits = [-np.log(draw(self.space.groups[rows[i]].id)) / max(self.people[rows[i]], 1.0) for i in certain]
         return int(certain[int(np.argmin(waits))])
 
     @staticmethod
@@ -99,7 +111,5 @@ class ReviewOrder:
             taken = decided.copy()
             taken[chosen] = True
             rest = np.flatnonzero(~taken)
-            chosen.extend(
-                int(i) for i in rest[np.argsort(-doubt[rest], kind="stable")][: count - len(chosen)]
-            )
+            chosen.extend(int(i) for i in rest[np.argsort(-doubt[rest], kind="stable")][: count - len(chosen)])
         return chosen

@@ -96,9 +96,7 @@ def read_truth(
     legacy_columns = find_columns(headings, LEGACY_COLUMNS, given, ("title",), source)
     left = [heading for heading in headings if heading not in legacy_columns.values() or heading == key_name]
     target = ("position", *CATALOGUE_COLUMNS["key"])
-    key_column = find_columns(
-        left, {"key": target}, {"key": key_name} if key_name else None, ("key",), source
-    )["key"]
+    key_column = find_columns(left, {"key": target}, {"key": key_name} if key_name else None, ("key",), source)["key"]
     kept = list(rows)
     legacy = read_legacy(kept, headings, legacy_columns, source)
     keys: dict[str, dict[str, float]] = {}
@@ -152,10 +150,7 @@ def score(
         by_title[row.group.title.casefold()].append(row)
     titles = [_accuracy(same) for same in by_title.values()]
     mean = Accuracy(
-        *(
-            round(sum(getattr(t, f) for t in titles) / max(len(titles), 1), 2)
-            for f in ("top1", "top5", "family")
-        )
+        *(round(sum(getattr(t, f) for t in titles) / max(len(titles), 1), 2) for f in ("top1", "top5", "family"))
     )
     brier = sum(row.people * (row.promised - row.top1 / row.people) ** 2 for row in rows) / max(people, 1)
     return Score(
@@ -205,9 +200,7 @@ def _by_slot(shares: Mapping[str, float], catalogue: Catalogue) -> dict[str, flo
 def _accuracy(rows: Sequence[_Row]) -> Accuracy:
     people = sum(row.people for row in rows) or 1.0
     top1, top5, family = (sum(getattr(row, f) for row in rows) for f in ("top1", "top5", "family"))
-    return Accuracy(
-        round(100 * top1 / people, 2), round(100 * top5 / people, 2), round(100 * family / people, 2)
-    )
+    return Accuracy(round(100 * top1 / people, 2), round(100 * top5 / people, 2), round(100 * family / people, 2))
 
 
 def _band_score(rows: Sequence[_Row], people: float) -> BandScore:

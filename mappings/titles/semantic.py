@@ -34,9 +34,7 @@ class StaticEncoder:
         encodings = self._tokenizer.encode_batch([text or " " for text in texts], add_special_tokens=False)
         lengths = [len(encoding.ids) for encoding in encodings]
         pointers = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        indices = np.fromiter(
-            (i for encoding in encodings for i in encoding.ids), np.int64, int(pointers[-1])
-        )
+        indices = np.fromiter((i for encoding in encodings for i in encoding.ids), np.int64, int(pointers[-1]))
         np.clip(indices, 0, len(self._embedding) - 1, out=indices)
         counts = sparse.csr_matrix(
             (np.ones(len(indices), np.float32), indices, pointers), shape=(len(texts), len(self._embedding))
@@ -54,12 +52,7 @@ def unit_rows(vectors: Vectors) -> Vectors:
 def load_encoder() -> StaticEncoder | None:
     """The encoder, or None where the ``semantic`` extra is not installed. Never downloads anything."""
     spec = find_spec("wordllama")
-    if (
-        spec is None
-        or spec.origin is None
-        or find_spec("tokenizers") is None
-        or find_spec("safetensors") is None
-    ):
+    if spec is None or spec.origin is None or find_spec("tokenizers") is None or find_spec("safetensors") is None:
         return None
     package = Path(spec.origin).parent
     if not (package / _WEIGHTS).is_file() or not (package / _TOKENIZER).is_file():

@@ -27,9 +27,7 @@ class CurvePoint:
 
 def answer_of(space: GroupSpace, truth: Truth, group: int) -> Answer:
     """What a reviewer who knows the truth decides for a group: a split where its people belong apart."""
-    return Answer(
-        space.groups[group], tuple(sorted(truth[group].items(), key=lambda item: (-item[1], item[0])))
-    )
+    return Answer(space.groups[group], tuple(sorted(truth[group].items(), key=lambda item: (-item[1], item[0]))))
 
 
 def people_right(truth: Truth, best: Sequence[str | None], decided: set[int]) -> float:
@@ -39,9 +37,7 @@ def people_right(truth: Truth, best: Sequence[str | None], decided: set[int]) ->
         if not shares:
             continue
         key = best[number]
-        right += (
-            max(shares.values()) if number in decided else shares.get(key, 0.0) if key is not None else 0.0
-        )
+        right += max(shares.values()) if number in decided else shares.get(key, 0.0) if key is not None else 0.0
     return right
 
 
@@ -89,9 +85,7 @@ def review_curve(
                     count,
                     100 * people_right(truth, best, decided) / total,
                     100 * _same_as_last_time(space, truth, by_headcount[:count], None) / total,
-                    100
-                    * _same_as_last_time(space, truth, by_headcount[:count], [keys[p] for p in zero])
-                    / total,
+                    100 * _same_as_last_time(space, truth, by_headcount[:count], [keys[p] for p in zero]) / total,
                 )
             )
     return points, answered
@@ -104,7 +98,6 @@ def _same_as_last_time(
     for number in decided:
         last[space.groups[number].title.casefold()] = max(truth[number].items(), key=lambda item: item[1])[0]
     best: list[str | None] = [
-        last.get(group.title.casefold(), otherwise[i] if otherwise else None)
-        for i, group in enumerate(space.groups)
+        last.get(group.title.casefold(), otherwise[i] if otherwise else None) for i, group in enumerate(space.groups)
     ]
     return people_right(truth, best, set(decided))

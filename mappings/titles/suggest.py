@@ -119,9 +119,7 @@ class Suggester:
         rows = np.arange(len(groups), dtype=np.int64)
         probabilities, strength = self.space.posterior(rows, answered)
         for number, answer in answered:
-            ruled_out = [
-                self.space.position_index[k] for k in answer.excluded if k in self.space.position_index
-            ]
+            ruled_out = [self.space.position_index[k] for k in answer.excluded if k in self.space.position_index]
             probabilities[number, ruled_out] = 0
         confidence = measure(self.space, rows, probabilities, answered, self.rule)
         order = self._offered(answered, confidence, probabilities, strength, offer)
@@ -145,9 +143,7 @@ class Suggester:
                     offered=place.get(number, 0),
                 )
             )
-        return Suggestions(
-            tuple(items), confidence.threshold, confidence.decisions, self.matcher.meaning is not None
-        )
+        return Suggestions(tuple(items), confidence.threshold, confidence.decisions, self.matcher.meaning is not None)
 
     def _offered(
         self,
@@ -208,9 +204,7 @@ class Suggester:
             parts.append(f"like: {self.matcher.positions[position].title}")
         return "; ".join(parts)
 
-    def _voices(
-        self, answered: Sequence[tuple[int, Answer]]
-    ) -> dict[int, list[tuple[LegacyGroup, int, float]]]:
+    def _voices(self, answered: Sequence[tuple[int, Answer]]) -> dict[int, list[tuple[LegacyGroup, int, float]]]:
         """Decided groups by title: where their people went."""
         found: dict[int, list[tuple[LegacyGroup, int, float]]] = {}
         for number, answer in answered:
