@@ -282,11 +282,25 @@ def _say_result(screen: Screen, result: IngestResult) -> None:
 
 def _say_counts(screen: Screen, result: IngestResult, *, would: bool) -> None:
     verb = "would be " if would else ""
-    screen.say(
-        f"{result.file} {verb}{result.state}: {result.rows:,} rows = {result.created:,} new"
-        f" + {result.updated:,} changed + {result.unchanged:,} unchanged + {result.waiting:,} waiting for their day + {result.held:,} held"
-        f" + {result.rejected:,} rejected."
-    )
+    parts = {
+        "new": result.created,
+        "changed": result.updated,
+        "unchanged": result.unchanged,
+        "waiting for their day": result.waiting,
+        "held": result.held,
+        "rejected": result.rejected,
+    }
+    equation = " + ".join(f"{count:,} {words}" for words, count in parts.items())
+    parts = {
+        "new": result.created,
+        "changed": result.updated,
+        "unchanged": result.unchanged,
+        "waiting for their day": result.waiting,
+        "held": result.held,
+        "rejected": result.rejected,
+    }
+    equation = " + ".join(f"{count:,} {words}" for words, count in parts.items())
+    screen.say(f"{result.file} {verb}{result.state}: {result.rows:,} rows = {equation}.")
     if result.changed:
         screen.say("  Changed: " + ", ".join(f"{count:,} {name}" for name, count in result.changed.items()))
     said = {

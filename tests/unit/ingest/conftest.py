@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +111,57 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
 def desk(make_desk: Callable[..., Desk]) -> Desk:
     """A desk with an empty store and no settings but the defaults."""
     return make_desk()
+
+
+@pytest.fixture(scope="session")
+def days(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Stores of the sample company after its first and its second day, to be copied."""
+    folder = tmp_path_factory.mktemp("days")
+    store = Store.open(f"sqlite:///{folder / 'growing.sqlite'}")
+    desk = Desk(store, folder, FeedContext("hr", FeedSettings(encoding="cp1252"), units=sample_units()))
+    found: dict[int, Path] = {}
+    for day in (1, 2):
+        desk.take(SAMPLE / f"hris_people_day{day}.csv")
+        found[day] = folder / f"day{day}.sqlite"
+        with closing(sqlite3.connect(folder / "growing.sqlite")) as raw:
+            raw.execute("VACUUM INTO ?", (str(found[day]),))
+    store.close()
+    return found
+
+
+@pytest.fixture
+def copies(days: dict[int, Path], tmp_path: Path) -> Iterator[Callable[[int], Desk]]:
+    """Make a desk of the sample company as it is after a day."""
+    stores: list[Store] = []
+
+    def make(day: int) -> Desk:
+        path = tmp_path / f"copy{len(stores)}.sqlite"
+        shutil.copyfile(days[day], path)
+        stores.append(Store.open(f"sqlite:///{path}"))
+        context = FeedContext("hr", FeedSettings(encoding="cp1252"), units=sample_units())
+        return Desk(stores[-1], tmp_path, context)
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def day1(copies: Callable[[int], Desk]) -> Desk:
+    """The sample company after its first day."""
+    return copies(1)
+
+
+@pytest.fixture
+def after_day1_copies(copies: Callable[[int], Desk]) -> Callable[[], Desk]:
+    """Makes the sample company after its first day, as often as wanted."""
+    return lambda: copies(1)
+
+
+@pytest.fixture
+def after_day2(copies: Callable[[int], Desk]) -> Desk:
+    """The sample company after its first two days."""
+    return copies(2)
 
 
 @pytest.fixture

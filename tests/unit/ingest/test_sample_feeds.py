@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from .conftest import SAMPLE, Desk
 
 DAY1, DAY2, DAY3 = (
@@ -28,14 +26,6 @@ PLANTED = {
     143: ("E00142", "email-shared"),
 }
 """Faults that somebody put into the third file, by the line on which their row starts."""
-
-
-@pytest.fixture
-def after_day2(company: Desk) -> Desk:
-    """The sample company after its first two days."""
-    company.take(DAY1)
-    company.take(DAY2)
-    return company
 
 
 def test_the_first_day_makes_four_thousand_people_known(company: Desk) -> None:
