@@ -11,6 +11,7 @@ from bridge.cli.options import JsonOption
 from bridge.cli.screen import FAILED, Screen
 from jobs import demo as demonstration
 from jobs import simulate as job
+from jobs import totara as totara_job
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
         help="Run a stand-in for a real LMS on this machine.", no_args_is_help=True, rich_markup_mode=None
     )
     group.command("moodle")(moodle)
+    group.command("totara")(totara)
     app.add_typer(group, name="simulate")
     app.command()(demo)
 
@@ -37,6 +39,30 @@ def moodle(
 ) -> None:
     """Serve a simulated Moodle 4.5, with the sample company's scales, until interrupted; print address and token."""
     job.moodle(port=port, latency=latency, state=state, seed=seed, empty=empty, measured_cost=measured_cost)
+
+
+def totara(
+    filesdir: Annotated[
+        Path, typer.Argument(help="HR Import's files directory; csv/ready is made in it.", metavar="DIR")
+    ],
+    port: Annotated[int, typer.Option("--port", help="Port on this machine; 0 takes a free one.")] = 8087,
+    wait: Annotated[float, typer.Option("--wait", help="Seconds a file must lie still before it is taken.")] = 2.0,
+    every: Annotated[float, typer.Option("--every", help="Seconds between two HR Import runs.")] = 60.0,
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="HR Import settings, as JSON or TOML.", metavar="FILE")
+    ] = None,
+    holds: Annotated[
+        Path | None,
+        typer.Option("--holds", help="Folder with the files the site holds at the start.", metavar="DIR"),
+    ] = None,
+    reports: Annotated[
+        Path | None, typer.Option("--reports", help="Folder the sync log report is exported to.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Serve a simulated Totara 17 with HR Import over a folder until interrupted; print address, client and token."""
+    totara_job.simulate(
+        filesdir=filesdir, port=port, wait=wait, every=every, settings=settings, holds=holds, reports=reports
+    )
 
 
 def demo(
