@@ -10,7 +10,7 @@ as far as it is known. Moodle answers while it is being asked; Totara's file imp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -73,6 +73,10 @@ class Item:
     """What the change is shown under in a plan, for example a framework's or a template's name."""
     needs: tuple[tuple[str, str], ...] = ()
     """(kind, key) of other objects that must exist before this one can be made."""
+    initial: Fields = field(default_factory=dict)
+    """What is said only when the object is made, and not compared afterwards (a user name, say)."""
+    make: bool = True
+    """False where it is changed if it is there, but never made (somebody who left has no account made)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,9 @@ class Found:
     """Where it stands among its siblings."""
     detail: Mapping[str, Value] = field(default_factory=dict)
     """What the connector needs again to write it (ids of the other end of a link, say). Never compared."""
+    held: str = ""
+    """Why nothing may be done to it until a person has decided (several accounts could be it, it is protected): a
+    sentence. Neither it nor what needs it is touched."""
 
 
 class Action(StrEnum):
@@ -195,6 +202,11 @@ class KindSpec:
     readable: bool = True
     relation: bool = False
     """True for a link between two objects, which has no fields a person would edit by themselves."""
+    by_key: bool = False
+    """True where the connector can read some objects by their keys, without reading all (see `PartialReader`)."""
+    removed_by: str = ""
+    """A field that, once true, is what a removal does (an account's *suspended*): setting it counts as a removal in
+    limits."""
     cleared_by: str = ""
     """A tree kind: whenever a child of K is made, moved or removed there, the LMS drops this kind's object with key K,
     so that it has to be set again, after everything else."""
@@ -240,6 +252,7 @@ class Severity(StrEnum):
     NOTE = "note"
     WARNING = "warning"
     WAITS = "waits"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +273,9 @@ class Translation:
     remarks: tuple[Remark, ...] = ()
     complete: frozenset[str] = frozenset()
     """Kinds of which the items are all there should be: only in these may something missing be removed."""
+    speaks_of: Mapping[str, Callable[[str], bool]] = field(default_factory=dict, compare=False)
+    """For complete kinds whose objects belong to somebody: says by its key whether an object is spoken of at all. What
+    is not spoken of (memberships of a person the feed says nothing about) is left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +336,23 @@ class LmsPort(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
+
+
+@runtime_checkable
+class PartialReader(Protocol):
+    """What a connector offers beside `LmsPort` where it has kinds that can be read by key (`KindSpec.by_key`)."""
+
+    def read_some(self, kind: str, keys: Collection[str]) -> Iterator[Found]:
+        """Yield those of some objects that are there, without reading all; others of the kind may come along."""
+
+
+def read_keys(port: LmsPort, spec: KindSpec, keys: Collection[str]) -> Iterator[Found]:
+    """Yield those of some objects that are there, by the cheapest way the connector has."""
+    reader: object = port
+    found = port.read(spec.kind)
+    if spec.by_key and isinstance(reader, PartialReader):
+        found = reader.read_some(spec.kind, keys)
+    return (one for one in found if one.key in keys)
 
 
 def outcome_of(

@@ -133,6 +133,7 @@ def _show_drift(screen: Screen, plan: ChangePlan, show_all: bool) -> None:
 
 def _show_remarks(screen: Screen, plan: ChangePlan, show_all: bool) -> None:
     headings = {
+        Severity.HELD: "Held until a person decides",
         Severity.WARNING: "Warnings",
         Severity.WAITS: "Waits for something to be done by hand, or for an answer",
         Severity.NOTE: "Notes",

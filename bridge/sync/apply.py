@@ -22,6 +22,7 @@ from bridge.ports import (
     Status,
     StopRun,
     outcome_of,
+    read_keys,
 )
 from bridge.store import Store, journal, state
 from bridge.store.encoding import dump
@@ -376,7 +377,9 @@ def look_up(
     unreadable = [kind for kind in kinds if not capabilities.spec(kind).readable]
     if unreadable:
         raise StopRun(f"the LMS cannot show {', '.join(unreadable)}.")
-    keys = {(one.change.kind, one.change.key) for one in unclear}
+    keys: dict[str, set[str]] = {}
+    for one in unclear:
+        keys.setdefault(one.change.kind, set()).add(one.change.key)
     reordered = {(one.change.kind, one.change.parent) for one in unclear if one.change.fields == (ORDER,)}
     last: dict[Object, Found] | None = None
     for attempt in range(READS_TO_AGREE):
@@ -385,8 +388,10 @@ def look_up(
         seen = {
             (k, found.key): found
             for k in kinds
-            for found in port.read(k)
-            if (k, found.key) in keys or (k, found.parent) in reordered
+            for found in (
+                read_keys(port, capabilities.spec(k), keys[k]) if capabilities.spec(k).by_key else port.read(k)
+            )
+            if found.key in keys[k] or (k, found.parent) in reordered
         }
         if last is not None and _same(seen, last):
             break

@@ -5,7 +5,7 @@ Desired against base is our change; actual against base is drift, somebody's edi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bridge.ports import Action, Change, Fields, Found, Item, KindSpec, Remark, Removal, Severity, Value
@@ -43,6 +43,8 @@ class KindDiff:
     """Objects on which LMS and files agree though the base does not know yet: only the base moves."""
     forgotten: list[tuple[str, str]] = field(default_factory=list)
     """Objects gone on both sides: only the base drops them."""
+    unavailable: set[str] = field(default_factory=set)
+    """Desired objects that are held, or are not there and are not to be made: what needs them is left alone too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Sides:
     """Whether desired is all there should be: only then does something missing from it mean removal."""
     untouchable: Collection[str] = ()
     """Keys that are held, or whose last change is still open: neither changed nor called drift."""
+    speaks_of: Callable[[str], bool] = lambda _key: True
+    """Whether something missing from desired is spoken of: if not, its absence means nothing."""
 
 
 def diff_kind(sides: Sides, policy: Policy) -> KindDiff:
@@ -69,11 +73,20 @@ def diff_kind(sides: Sides, policy: Policy) -> KindDiff:
         base = sides.base.get(key)
         if sides.actual is None:
             _compare_unseen(sides, item, base, placing, result)
+            continue
+        found = sides.actual.get(key)
+        if found is not None and found.held:
+            result.unavailable.add(key)
+            result.remarks.append(Remark(Severity.HELD, item.kind, key, found.held))
+        elif found is None and not item.make:
+            result.unavailable.add(key)
+            if base is not None:
+                result.forgotten.append((item.kind, key))
         else:
-            _compare(sides, policy, item, base, sides.actual.get(key), placing, result)
+            _compare(sides, policy, item, base, found, placing, result)
     if sides.complete:
         for key, base in sides.base.items():
-            if key not in sides.desired and key not in sides.untouchable:
+            if key not in sides.desired and key not in sides.untouchable and sides.speaks_of(key):
                 _compare_removed(sides, policy, base, placing, result)
     result.changes += placing.reorders()
     result.converged += placing.agreed.values()
@@ -83,7 +96,10 @@ def diff_kind(sides: Sides, policy: Policy) -> KindDiff:
 def _compare_unseen(sides: Sides, item: Item, base: Base | None, placing: _Placing, result: KindDiff) -> None:
     """The LMS cannot be read: what was applied last has to stand for it."""
     if base is None or base.retired:
-        result.changes.append(placing.created(item))
+        if item.make:
+            result.changes.append(placing.created(item))
+        else:
+            result.unavailable.add(item.key)
         return
     changed = _differing(item.fields, base.fields)
     if changed:
@@ -202,6 +218,9 @@ def _compare_removed(sides: Sides, policy: Policy, base: Base, placing: _Placing
         if found is None:
             result.forgotten.append((base.kind, base.key))
             return
+        if found.held:
+            result.remarks.append(Remark(Severity.HELD, spec.kind, base.key, found.held))
+            return
         if found.retired:
             if not base.retired:
                 result.converged.append(replace(base, retired=True))
@@ -310,8 +329,8 @@ class _Placing:
             item.key,
             Action.CREATE,
             None,
-            dict(item.fields),
-            tuple(item.fields),
+            {**item.initial, **item.fields},
+            (*item.initial, *item.fields),
             parent=item.parent,
             previous=self.before.get(item.key),
             ordered=spec.ordered,

@@ -28,7 +28,7 @@ from bridge.ports import (
 from bridge.store.encoding import as_value, change_from_json, change_to_json, digest, dump
 from bridge.store.state import Base
 from bridge.sync.diff import PRESENCE, Drift, KindDiff, Sides, diff_kind
-from bridge.sync.policy import TOUCH_OF, Limits, Policy, Stance, Touch
+from bridge.sync.policy import Limits, Policy, Stance, Touch, touch_of
 
 FORMAT = 1
 """Version of the stored plan's form."""
@@ -127,6 +127,7 @@ def make_plan(
     diffs: dict[str, KindDiff] = {}
     touched: dict[str, set[str]] = {}
     away: dict[Object, str] = {}
+    unavailable: set[Object] = set()
     for spec in capabilities.kinds:
         cleared = touched.get(spec.cleared_by, set())
         if not scope.covers(spec.kind) and not cleared:
@@ -134,13 +135,23 @@ def make_plan(
         desired, base = by_kind.get(spec.kind, {}), knowledge.base.get(spec.kind, {})
         plan.base_counts[spec.kind] = sum(not one.retired for one in base.values())
         plan.settled_counts[spec.kind] = knowledge.settled.get(spec.kind, 0)
-        if not desired and not base and not cleared:
+        if not desired and (not base or spec.kind not in translation.complete) and not cleared:
             continue
         actual = {found.key: found for found in port.read(spec.kind)} if spec.readable else None
         held = {key for kind, key in knowledge.held if kind == spec.kind}
         pending = {key for kind, key in knowledge.open if kind == spec.kind}
-        sides = Sides(spec, desired, base, actual, spec.kind in translation.complete, held | pending)
+        stranded = {key for key, item in desired.items() if not unavailable.isdisjoint(item.needs)}
+        sides = Sides(
+            spec,
+            desired,
+            base,
+            actual,
+            spec.kind in translation.complete,
+            held | pending | stranded,
+            translation.speaks_of.get(spec.kind, _anything),
+        )
         result = diff_kind(sides, policy) if scope.covers(spec.kind) else KindDiff()
+        unavailable |= {(spec.kind, key) for key in result.unavailable | stranded}
         if actual is None:
             plan.remarks.append(_not_checkable(spec))
         if actual is None and not unverified:
@@ -171,6 +182,10 @@ def make_plan(
     _put_in_order(plan, capabilities, diffs)
     _mention(plan, knowledge)
     return plan
+
+
+def _anything(_key: str) -> bool:
+    return True
 
 
 def _digest_wanted(translation: Translation) -> str:
@@ -389,12 +404,12 @@ def check_limits(plan: ChangePlan, capabilities: Capabilities, limits: Limits) -
     """Raise SafetyLimit where the plan touches more than allowed, naming every limit it breaks."""
     touched: Counter[tuple[str, str]] = Counter()
     for change in plan.changes:
-        touch = TOUCH_OF.get(change.action)
+        touch = touch_of(change, capabilities.spec(change.kind))
         if touch is not None:
             touched[change.kind, touch.value] += 1
     broken: list[str] = []
     for spec in capabilities.kinds:
-        for touch in dict.fromkeys(TOUCH_OF.values()):
+        for touch in Touch:
             count = touched[spec.kind, touch.value]
             limit = limits.limit(spec, touch)
             if count == 0 or limit is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
-from bridge.ports import Action, KindSpec
+from bridge.ports import Action, Change, KindSpec
 
 
 class Stance(StrEnum):
@@ -72,6 +72,14 @@ TOUCH_OF: Mapping[Action, Touch] = {
     Action.REMOVE: Touch.REMOVE,
 }
 """Adopting writes nothing to the LMS, so no limit counts it."""
+
+
+def touch_of(change: Change, spec: KindSpec) -> Touch | None:
+    """Return the way in which a change touches its object; None where nothing is written."""
+    if spec.removed_by and spec.removed_by in change.fields and (change.after or {}).get(spec.removed_by) is True:
+        return Touch.REMOVE
+    return TOUCH_OF.get(change.action)
+
 
 OBJECT_LIMITS: Mapping[Touch, Limit] = {
     Touch.CREATE: Limit(20_000, 100, 10),

@@ -16,6 +16,7 @@ from bridge.ports import (
     Remark,
     Removal,
     Severity,
+    read_keys,
 )
 from bridge.store import Store, journal, state
 from bridge.store.encoding import digest, dump
@@ -71,8 +72,14 @@ def plan_undo(
         )
     plan = ChangePlan(site, clock.now(), rules=digest_rules(rules.policy), base_counts=counts)
     kinds = dict.fromkeys(entry.change.kind for entry in applied if entry.change.action is not Action.ADOPT)
+    touched: dict[str, set[str]] = {}
+    for entry in applied:
+        touched.setdefault(entry.change.kind, set()).add(entry.change.key)
     actual: dict[Object, Found] = {
-        (kind, found.key): found for kind in kinds if capabilities.spec(kind).readable for found in port.read(kind)
+        (kind, found.key): found
+        for kind in kinds
+        if capabilities.spec(kind).readable
+        for found in read_keys(port, capabilities.spec(kind), touched[kind])
     }
     for entry in unsettled:
         says = (
@@ -216,9 +223,12 @@ def _take_back(
             inverse = replace(
                 inverse, action=Action.REMOVE, after=None, fields=(), old_parent=change.parent, erase=True
             )
-            _cannot(
-                plan, change, f"{what} was made by this run and is deleted; its id and any ratings do not come back."
+            fate = (
+                "was made by this run and is suspended: people's accounts are never deleted."
+                if spec.removal is Removal.SUSPEND
+                else "was made by this run and is deleted; its id and any ratings do not come back."
             )
+            _cannot(plan, change, f"{what} {fate}")
         case Action.UPDATE:
             before = change.before or {}
             after = {**dict(found.fields if found else before), **{name: before.get(name) for name in change.fields}}

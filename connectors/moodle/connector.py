@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from uuid import uuid4
 
 from bridge.model import Desired
@@ -24,17 +24,20 @@ from bridge.ports import (
     Translation,
 )
 from connectors.http import HttpTransport, Sleep
+from connectors.moodle.accounts import Accounts
 from connectors.moodle.client import MoodleClient
+from connectors.moodle.cohorts import CohortKeys, CohortMembers, Cohorts
 from connectors.moodle.competencies import Competencies
 from connectors.moodle.directory import Directory
 from connectors.moodle.frameworks import Frameworks
-from connectors.moodle.kinds import Context, KindHandler, not_sent
+from connectors.moodle.kinds import Context, KindHandler, ReadsByKey, not_sent
 from connectors.moodle.links import CourseLinks, RelatedPairs
 from connectors.moodle.options import MoodleOptions
 from connectors.moodle.probe import probe
 from connectors.moodle.pull import Pull
 from connectors.moodle.rules import Rules
 from connectors.moodle.templates import TemplateCompetencies, Templates
+from connectors.moodle.users import Users
 
 SHAPE = ("framework", "competency")
 """Kinds that are written before anything is removed: what hangs on them must find them in place."""
@@ -58,10 +61,22 @@ class MoodleConnector:
             CourseLinks(self._context),
             Templates(self._context),
             TemplateCompetencies(self._context),
+            *self._people(),
         )
         self._handlers: Mapping[str, KindHandler] = {handler.spec.kind: handler for handler in handlers}
         self._open: dict[str, Receipt] = {}
         self._lock = threading.Lock()
+
+    def _people(self) -> tuple[KindHandler, ...]:
+        """Return the kinds that a feed of people fills."""
+        accounts = Accounts(self._client)
+        keys = CohortKeys(self._context)
+        cohorts = Cohorts(self._context, keys)
+        return (
+            Users(self._context, accounts),
+            cohorts,
+            CohortMembers(self._context, accounts, cohorts, keys),
+        )
 
     @property
     def requests_sent(self) -> int:
@@ -78,6 +93,7 @@ class MoodleConnector:
         left_out, part = self._competencies.unsayable(desired)
         items, remarks = [], list(part.remarks)
         complete = set()
+        speaks_of: dict[str, Callable[[str], bool]] = {}
         readable = self._readable()
         for kind, handler in self._handlers.items():
             part = handler.translate(desired, left_out)
@@ -91,7 +107,9 @@ class MoodleConnector:
             remarks += part.remarks
             if part.complete:
                 complete.add(kind)
-        return Translation(tuple(items), tuple(remarks), frozenset(complete))
+            if part.speaks_of is not None:
+                speaks_of[kind] = part.speaks_of
+        return Translation(tuple(items), tuple(remarks), frozenset(complete), speaks_of)
 
     def _readable(self) -> frozenset[str]:
         """Return the kinds whose reading functions are in the service; frameworks and competencies are not optional."""
@@ -103,6 +121,11 @@ class MoodleConnector:
     def read(self, kind: str) -> Iterator[Found]:
         """Yield every object of a kind that carries a key. Raises KeyError for a kind that Moodle has not."""
         return self._handlers[kind].read()
+
+    def read_some(self, kind: str, keys: Collection[str]) -> Iterator[Found]:
+        """Yield some objects of a kind by their keys; kinds that cannot be read so are read whole."""
+        handler = self._handlers[kind]
+        return handler.read_some(keys) if isinstance(handler, ReadsByKey) else handler.read()
 
     def submit(self, changes: Sequence[Change]) -> Receipt:
         """Take changes over; nothing is sent before `settle`."""

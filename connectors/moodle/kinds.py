@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bridge.model import Desired, RuleOutcome
 from bridge.ports import (
@@ -58,6 +58,8 @@ class Part:
     items: list[Item] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     complete: bool = False
+    speaks_of: Callable[[str], bool] | None = None
+    """Says by its key whether an object that is missing from the items is spoken of; None: all are."""
 
     def remark(self, severity: Severity, kind: str, key: str, says: str) -> None:
         """Add a remark for the reviewer."""
@@ -90,6 +92,14 @@ class KindHandler(Protocol):
 
     def remove(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         """Carry out removals; raises StopRun after the outcomes."""
+
+
+@runtime_checkable
+class ReadsByKey(Protocol):
+    """A kind that can be read in part (`KindSpec.by_key`)."""
+
+    def read_some(self, keys: Collection[str]) -> Iterator[Found]:
+        """Yield those of some objects that are there."""
 
 
 def settled(change: Change, result: Result, lms_id: object = None, detail: Fields | None = None) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
@@ -47,6 +48,42 @@ class MoodleOptions:
     """Completions surface late and backdated, so that a window starts this much before the last pull."""
     scale_probe: int = 5
     """How many scale ids in a row may be unknown before the search for a scale ends."""
+
+    # --- People ----------------------------------------------------------------------------------------------------
+
+    create_users: bool = True
+    """Make accounts for people who have none; otherwise only existing accounts are kept true."""
+    username_from: str = "feed"
+    """The user name of a new account: `feed` (the mapped column, else the person's key), `key` or `email`. Names of
+    existing accounts are never changed."""
+    user_auth: str = "manual"
+    """How a new account signs in, where no mapped column `auth` says so. Only a mapped column changes it later."""
+    mail_new_passwords: bool = False
+    """Let Moodle make a password for each new account and mail it. Otherwise nobody learns a password and no mail
+    goes out: people sign in through single sign-on, or ask for a new password."""
+    match_users_by: tuple[str, ...] = ("email", "username")
+    """By what an account without an ID number is recognised, beside the ID number itself."""
+    shared_addresses: bool = False
+    """Whether this Moodle lets several accounts have one e-mail address."""
+    protected_accounts: tuple[str, ...] = ()
+    """User names, e-mail addresses or ID numbers of accounts that are never touched; * stands for anything. `admin`,
+    `guest` and the service account are always among them."""
+    account_scope: tuple[str, ...] = ()
+    """User names or e-mail addresses of the only accounts that may be touched, * for anything; empty for all."""
+    user_fields: Mapping[str, str] = field(default_factory=dict)
+    """What goes into which field of an account (docs/moodle-people.md): department, institution, city, country,
+    phone1, phone2, address or profile_field_NAME, from organisation, organisation_name, position, ... or a column."""
+    organisation_cohort: str = "org:{key}"
+    """ID number of an organisation unit's cohort; empty: none is made."""
+    position_cohort: str = "pos:{key}"
+    """ID number of a position's cohort; empty: none is made."""
+    cohort_name: str = "{name}"
+    """Name of a cohort; {name} and {key} are filled in."""
+    cohorts_visible: bool = True
+    roll_up_organisations: bool = False
+    """Put people into the cohorts of the units above theirs too."""
+    leavers_keep_cohorts: bool = True
+    """Leave the memberships of people who left as they are: their accounts are suspended, their history stays."""
 
     @property
     def endpoint(self) -> str:

@@ -32,6 +32,8 @@ _LIMITS = {
     "address": 255,
     "auth": 20,
 }
+#: Ways of signing in for which the site keeps a password; the others bring their own (observed on Moodle 4.5.6).
+_OWN_PASSWORDS = frozenset({"manual", "email", "nologin", "none", "db"})
 _WRITABLE = (
     "username",
     "auth",
@@ -219,7 +221,7 @@ def _check_new(call: Call, given: Row) -> None:
         raise invalid_parameter(f"Email address is invalid: {given['email']}")
     if _email_taken(call, given["email"]):
         raise invalid_parameter(f"Email address already exists: {given['email']}")
-    if not given.get("createpassword") and not given.get("password"):
+    if given["auth"] in _OWN_PASSWORDS and not given.get("createpassword") and not given.get("password"):
         raise invalid_parameter("Invalid password: you must provide a password, or set createpassword.")
 
 
@@ -233,7 +235,7 @@ def create_users(call: Call, args: Row) -> list[Row]:
         try:
             for given in args["users"]:
                 _check_new(call, given)
-                if not given.get("createpassword"):
+                if given["auth"] in _OWN_PASSWORDS and not given.get("createpassword"):
                     _check_password(given)
                 call.think()
                 created.append(_create(call, given))

@@ -1,0 +1,1 @@
+"""People, cohorts and plans in a simulated Moodle."""
