@@ -164,7 +164,8 @@ def columns_wanted(settings: FeedSettings) -> tuple[Column, ...]:
     for name, rule in everything:
         free = tuple(alias for alias in rule.from_ if taken.setdefault(same_header(alias), name) == name)
         if rule.from_ and taken.setdefault(same_header(name), name) == name:
-            columns[name] = Column(name, free, key=name in KEYS)
+            others = tuple(alias for alias in free if same_header(alias) != same_header(name))
+            columns[name] = Column(name, others, key=name in KEYS)
         elif free:
             columns[free[0]] = Column(free[0], free[1:], key=name in KEYS)
     return tuple(columns.values())

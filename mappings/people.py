@@ -18,7 +18,7 @@ from bridge.faults import Fault
 from bridge.feed_settings import FeedSettings
 from bridge.model import JobAssignment, Person, PersonStatus
 from bridge.roster import RosterRow
-from bridge.rows import Row, shown
+from bridge.rows import Row, Source, shown
 from mappings.columns import (
     ACTION,
     DATES,
@@ -391,7 +391,8 @@ def _check_key(person: str, notes: _Notes) -> None:
         )
 
 
-_NOWHERE = Row.__new__(Row, None, 0, {}, (), ())  # type: ignore[arg-type]  # sound rows never ask where they stand
+_NOWHERE = Row(Source(""), 0, {})
+"""Stands for the row where only whether there is a fault counts, not where."""
 
 
 class _Notes:

@@ -183,20 +183,21 @@ def apply_due(connection: Connection, feed: str, as_of: str, snapshot_id: int) -
     if not connection.execute(select(waiting.c.person).where(due).limit(1)).first():
         return 0, 0
     same = and_(roster.c.feed == waiting.c.feed, roster.c.person == waiting.c.person, roster.c.job == waiting.c.job)
+    total = int(connection.execute(select(func.count()).select_from(waiting).where(due)).scalar_one())
     updated = connection.execute(
         update(roster)
         .where(due, same)
         .values(snapshot_id=snapshot_id, hash=waiting.c.hash, **{n: waiting.c[n] for n in CONTENT})
     ).rowcount
     names = ["feed", "hash", *_KEPT]
-    created = connection.execute(
+    connection.execute(
         insert(roster).from_select(
             [*names, "snapshot_id"],
             select(*(waiting.c[n] for n in names), literal(snapshot_id)).where(due, ~exists().where(same)),
         )
-    ).rowcount
+    )
     connection.execute(delete(waiting).where(due))
-    return created, updated
+    return total - updated, updated
 
 
 def waiting_count(connection: Connection, feed: str) -> int:
@@ -281,7 +282,7 @@ def titles_in_use(connection: Connection, feed: str) -> Iterator[tuple[str, str,
     statement = (
         select(*columns, func.count()).where(roster.c.feed == feed, roster.c.status != "terminated").group_by(*columns)
     )
-    yield from connection.execute(statement).tuples()
+    yield from ((row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(statement))
 
 
 def units_in_use(connection: Connection, feeds: Collection[str]) -> list[tuple[str, str, str]]:

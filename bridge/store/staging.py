@@ -360,7 +360,8 @@ class Staging:
                 or_(roster.c.id.is_(None), roster.c.email != stage.c.email),
             )
         )
-        if not self.connection.execute(insert(asked).from_select(["line", "email", "person"], fresh)).rowcount:
+        self.connection.execute(insert(asked).from_select(["line", "email", "person"], fresh))
+        if not self.connection.execute(select(asked.c.line).limit(1)).first():
             return []
         mover = stage.alias()
         self._index("stage_address", "email")
@@ -507,11 +508,15 @@ class Staging:
         )
 
     def refused_people(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield (person, e-mail, first name, last name) of refused rows, as far as they could be made out."""
+        """Yield (person, e-mail, first name, last name) of refused rows, as far as they could be made out.
+
+        A row whose number and name are those of somebody known is about them and nobody else; it is left out.
+        """
+        theirs = and_(roster.c.first_name == stage.c.first_name, roster.c.last_name == stage.c.last_name)
         yield from self._all(
-            select(stage.c.person, stage.c.email, stage.c.first_name, stage.c.last_name).where(
-                stage.c.verdict == REFUSED
-            )
+            select(stage.c.person, stage.c.email, stage.c.first_name, stage.c.last_name)
+            .outerjoin_from(stage, roster, and_(roster.c.id == stage.c.roster_id, theirs))
+            .where(stage.c.verdict == REFUSED, roster.c.id.is_(None))
         )
 
     def good_people(self) -> set[str]:
