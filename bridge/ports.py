@@ -346,6 +346,14 @@ class PartialReader(Protocol):
         """Yield those of some objects that are there, without reading all; others of the kind may come along."""
 
 
+@runtime_checkable
+class Checklist(Protocol):
+    """What a connector offers beside `LmsPort` where the model needs things that only a person can make in the LMS."""
+
+    def checklist(self, desired: Desired) -> Iterator[Finding]:
+        """Yield what has to be there before the model can go in: whether it was found, and how to make it."""
+
+
 def read_keys(port: LmsPort, spec: KindSpec, keys: Collection[str]) -> Iterator[Found]:
     """Yield those of some objects that are there, by the cheapest way the connector has."""
     reader: object = port

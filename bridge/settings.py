@@ -178,11 +178,14 @@ def _read_toml(path: Path) -> FileSettings:
     except UnicodeDecodeError as error:
         raise FixConfiguration(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
     except ValidationError as error:
-        lines = "\n  ".join(
-            f"{'.'.join(str(part) for part in one['loc'])}: {_plainly(one['type'], one['msg'])}"
-            for one in error.errors()
-        )
-        raise FixConfiguration(f"{path} has settings that cannot be used:\n  {lines}") from error
+        raise FixConfiguration(f"{path} has settings that cannot be used:\n  {in_plain_words(error)}") from error
+
+
+def in_plain_words(error: ValidationError) -> str:
+    """Return which settings cannot be used and why, one a line."""
+    return "\n  ".join(
+        f"{'.'.join(str(part) for part in one['loc'])}: {_plainly(one['type'], one['msg'])}" for one in error.errors()
+    )
 
 
 def _plainly(kind: str, message: str) -> str:

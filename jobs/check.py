@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bridge.ports import Capabilities, Remark, Severity
+from bridge.ports import Capabilities, Checklist, Remark, Severity
 from connectors.moodle.framework_csv import scale_file
 from jobs.push import wanted
 from jobs.sites import Workplace
@@ -30,7 +30,12 @@ def check(place: Workplace, model: Path | None) -> CheckReport:
     capabilities = place.port.probe()
     if model is None and not place.settings.model:
         return CheckReport(capabilities)
-    translation = place.port.translate(wanted(place, model))
+    desired = wanted(place, model)
+    # A port is asked for what else it offers as any object.
+    port: object = place.port
+    if isinstance(port, Checklist):
+        capabilities = replace(capabilities, findings=(*capabilities.findings, *port.checklist(desired)))
+    translation = place.port.translate(desired)
     waits = tuple(remark for remark in translation.remarks if remark.severity is not Severity.NOTE)
     return CheckReport(capabilities, waits)
 

@@ -16,6 +16,7 @@ from bridge.sync.policy import Limit, Limits, Policy, Stance
 from bridge.sync.running import Rules
 from connectors.moodle.connector import MoodleConnector
 from connectors.moodle.options import MoodleOptions
+from jobs.totara_site import totara
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def _moodle(name: str, site: SiteSettings, settings: Settings) -> LmsPort:
     return MoodleConnector(MoodleOptions(url=site.url, token=token, **site.options))
 
 
-_CONNECTORS: Mapping[str, Callable[[str, SiteSettings, Settings], LmsPort]] = {"moodle": _moodle}
+_CONNECTORS: Mapping[str, Callable[[str, SiteSettings, Settings], LmsPort]] = {"moodle": _moodle, "totara": totara}
 
 
 @contextmanager

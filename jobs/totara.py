@@ -4,13 +4,45 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bridge.ports import FixConfiguration
+from bridge.settings import Settings
+from connectors.hrimport_rules import SettingsError, load_settings
 from connectors.simulators.totara.serving import serve
-from connectors.totara.hrimport import PreflightReport, preflight_directory
+from connectors.totara.hrimport import PreflightReport, element_files, preflight_directory
+from connectors.totara.hrimport.preflight import preflight as preflight_files
+from jobs.totara_site import hrimport_of, totara
 
 
 def preflight(directory: Path, holds: Path | None, settings: Path | None) -> PreflightReport:
     """Say what a Totara site would do with the files of a folder. Raises FixConfiguration where they cannot be read."""
     return preflight_directory(directory, holds, settings)
+
+
+def preflight_for_site(
+    directory: Path, name: str, settings: Settings, holds: Path | None = None, hrimport: Path | None = None
+) -> PreflightReport:
+    """Say what one Totara site would do with the files of a folder, under its settings and by what its reports show.
+
+    Files that last went in (`holds`) and HR Import settings given beside win over what is known of the site. Raises
+    FixConfiguration where the site is no Totara or the files cannot be read.
+    """
+    chosen, site = settings.site_named(name)
+    if site.kind != "totara":
+        raise FixConfiguration(f"Site {chosen} is of kind {site.kind!r}. Preflight is about HR Import, Totara's own.")
+    try:
+        held_settings = load_settings(hrimport) if hrimport else hrimport_of(chosen, site, settings)
+    except SettingsError as error:
+        raise FixConfiguration(str(error)) from error
+    if holds is not None:
+        return preflight_directory(directory, holds, settings=held_settings)
+    files = element_files(directory)
+    if not files:
+        raise FixConfiguration(f"{directory} holds no HR Import file (org.csv, pos.csv, comp.csv, user.csv...).")
+    port = totara(chosen, site, settings)
+    try:
+        return preflight_files(files, port.held_state(), held_settings)
+    finally:
+        port.close()
 
 
 def simulate(

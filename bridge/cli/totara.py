@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.options import JsonOption
+from bridge.cli.options import JsonOption, SiteOption, settings_here
 from bridge.cli.screen import REFUSED, REJECTIONS, Screen
 from jobs import totara as job
 
@@ -38,6 +38,7 @@ def preflight(
         Path | None,
         typer.Option("--settings", help="The site's HR Import settings, as JSON or TOML.", metavar="FILE"),
     ] = None,
+    site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what HR Import would do with each row, which fault stops a file, and what would be deleted. Sends nothing.
@@ -45,7 +46,10 @@ def preflight(
     Exit code 3: a file would stop as a whole or delete something; 4: some rows would be refused.
     """
     screen = Screen(as_json)
-    report = job.preflight(directory, holds, settings)
+    if site is None:
+        report = job.preflight(directory, holds, settings)
+    else:
+        report = job.preflight_for_site(directory, site, settings_here(), holds, settings)
     if as_json:
         report.write_json(sys.stdout)
     for line in report.lines():

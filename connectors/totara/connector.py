@@ -36,7 +36,16 @@ from bridge.ports import (
 )
 from connectors.hrimport_rules import SiteState
 from connectors.totara import people
-from connectors.totara.hierarchies import COMPETENCY, ELEMENT_OF, ORGANISATION, POSITION, SPECS, Hierarchies
+from connectors.totara.checklist import checklist
+from connectors.totara.hierarchies import (
+    COMPETENCY,
+    ELEMENT_OF,
+    ORGANISATION,
+    POSITION,
+    SPECS,
+    Hierarchies,
+    state_report_columns,
+)
 from connectors.totara.hrimport.delivery import Drop, FolderDrop, deliver, taken, temporary_name
 from connectors.totara.hrimport.files import FileWriter
 from connectors.totara.hrimport.outcomes import (
@@ -52,6 +61,7 @@ from connectors.totara.hrimport.outcomes import (
 from connectors.totara.hrimport.preflight import preflight
 from connectors.totara.options import TotaraOptions
 from connectors.totara.people import People
+from connectors.totara.report_mirror import ReportMirror
 from connectors.totara.reports import ReportFile, ReportRows, ReportSource, find_report
 from connectors.totara.results import Results
 from connectors.totara.spool import DELIVERED, MERGED, RENAMING, SETTLED, WRITTEN, Spool, SpoolEntry, SpoolRow
@@ -83,9 +93,15 @@ class TotaraConnector:
     """One Totara site behind the LMS port."""
 
     def __init__(
-        self, options: TotaraOptions, *, drop: Drop | None = None, clock: Callable[[], float] = time.time
+        self,
+        options: TotaraOptions,
+        *,
+        drop: Drop | None = None,
+        reports: ReportMirror | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.options = options
+        self._mirror = reports
         self._drop = drop or FolderDrop(options.filesdir)
         self._clock = clock
         self._spool = Spool(options.spool)
@@ -101,6 +117,7 @@ class TotaraConnector:
 
     def probe(self) -> Capabilities:
         """Look at the folder and the reports; a kind that no fresh report shows is not readable."""
+        self._refresh()
         findings = [self._folder_finding(), self._log_finding()]
         kinds = []
         kinds_of_people = people.SPECS
@@ -144,7 +161,45 @@ class TotaraConnector:
         remedy = "Schedule its report after the import. Until then what was applied last stands for what is there."
         return Finding(f"state of {spec.plural}", False, f"no fresh report shows the {spec.plural}", remedy)
 
+    def checklist(self, desired: Desired) -> Iterator[Finding]:
+        """What only a person can make on this site, and whether the reports show it."""
+        self._refresh()
+        yield from checklist(desired.architecture, self.options, self._state_rows)
+
     # -- reports ----------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        if self._mirror is not None:
+            self._mirror.refresh()
+
+    def _state_rows(self, kind: str) -> list[dict[str, str]] | None:
+        """The rows of a kind's report, whatever its age; None where there is none."""
+        file = self._report(self._report_name(kind))
+        if file is None:
+            return None
+        return list(ReportRows(file.path, self.options.report_format).rows(kind, state_report_columns(kind)))
+
+    def held_state(self) -> SiteState:
+        """What the reports show of this site, for checking files nobody sent yet; the rest is presumed to be there."""
+        self._refresh()
+        held = SiteState()
+        held.presumed = set(_KIND_OF)
+        for kind, element in ELEMENT_OF.items():
+            file = self._state_report(kind)
+            if file is None:
+                continue
+            held.presumed.discard(element)
+            self._hierarchies.held(held, kind, ReportRows(file.path, self.options.report_format))
+            framework, of_kind = self.options.framework_of.get(kind), self.options.type_of.get(kind)
+            if framework:
+                held.hierarchy(element).add_framework(framework)
+            if of_kind:
+                held.hierarchy(element).types.setdefault(of_kind, {})
+        return held
+
+    def _report_name(self, kind: str) -> str:
+        names = self.options.report_names
+        return {COMPETENCY: names.competency, ORGANISATION: names.organisation, POSITION: names.position}[kind]
 
     def _report(self, name: str) -> ReportFile | None:
         if self.options.reports is None or not name or not self.options.reports.is_dir():
@@ -153,9 +208,7 @@ class TotaraConnector:
 
     def _state_report(self, kind: str) -> ReportFile | None:
         """The report of a kind, if it is younger than everything of that kind the site has taken."""
-        names = self.options.report_names
-        name = {COMPETENCY: names.competency, ORGANISATION: names.organisation, POSITION: names.position}[kind]
-        file = self._report(name)
+        file = self._report(self._report_name(kind))
         if file is None:
             return None
         last = 0
@@ -402,6 +455,7 @@ class TotaraConnector:
             for change in receipt.changes:
                 yield outcome_of(change, Status.NOT_SENT, "it was never handed over")
             return
+        self._refresh()
         self._drive()
         entry = self._spool.load(receipt.token) or entry
         report = self._file_report(entry)
@@ -454,6 +508,7 @@ class TotaraConnector:
 
     def pull(self, scope: PullScope, cursor: str | None = None) -> Iterator[Page]:
         """Results from the scheduled reports that the settings name."""
+        self._refresh()
         keys: dict[str, str] = {}
         report = self._state_report(COMPETENCY)
         if report is not None:
@@ -469,4 +524,7 @@ class TotaraConnector:
         yield from results.pages(scope, cursor)
 
     def close(self) -> None:
-        """Nothing to give back: files and folders are closed as they are used."""
+        """Hang up where files or reports are behind a connection."""
+        self._drop.close()
+        if self._mirror is not None:
+            self._mirror.close()

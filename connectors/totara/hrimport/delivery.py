@@ -36,6 +36,9 @@ class Drop(Protocol):
     def remove(self, name: str) -> None:
         """Take a file of ours out of ``ready/``; one that is gone already is no fault."""
 
+    def close(self) -> None:
+        """Give back connections."""
+
 
 class FolderDrop:
     """A site's files directory on a file system both sides see; ``csv/ready`` and ``csv/store`` lie in it."""
@@ -88,6 +91,9 @@ class FolderDrop:
     def remove(self, name: str) -> None:
         """Take a file of ours out of ``ready/``."""
         (self._ready / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,15 +203,16 @@ def preflight_directory(
     holds: Path | None = None,
     settings_file: Path | None = None,
     *,
+    settings: HrImportSettings | None = None,
     now: int | None = None,
 ) -> PreflightReport:
-    """Check the files of a folder against the files of another that last went in, under the settings of a file.
+    """Check the files of a folder against the files of another that last went in, under settings or those of a file.
 
     Raises:
         FixConfiguration: a folder cannot be read, no element file is in it, or the settings are wrong.
     """
     try:
-        settings = load_settings(settings_file) if settings_file else HrImportSettings()
+        settings = load_settings(settings_file) if settings_file else settings or HrImportSettings()
     except SettingsError as error:
         raise FixConfiguration(str(error)) from error
     files = element_files(directory)

@@ -1,0 +1,146 @@
+"""From the settings of a Totara site to its connector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bridge.ports import FixConfiguration
+from bridge.settings import Settings, SiteSettings
+from connectors.hrimport_rules import HrImportSettings, SettingsError, load_settings
+from connectors.hrimport_rules.settings import settings_from_mapping
+from connectors.totara.connector import TotaraConnector
+from connectors.totara.options import StateReports, TotaraOptions
+from connectors.totara.reports import ReportFormat, ReportSource
+from connectors.totara.results import RESULT_OF
+from jobs.drops import SftpPlace, Strict, options_of, place_of
+
+
+class ReportNames(Strict):
+    """The names of the reports on the site that show what it holds and did."""
+
+    sync_log: str = StateReports().sync_log
+    competency: str = StateReports().competency
+    organisation: str = StateReports().organisation
+    position: str = StateReports().position
+
+
+class Results(Strict):
+    """A scheduled report with results."""
+
+    name: str
+    kind: str
+    owner: str = ""
+
+
+class Format(Strict):
+    """How the site writes its reports."""
+
+    timezone: str = ReportFormat().timezone
+    months: dict[str, int] = Field(default_factory=dict)
+    yes: tuple[str, ...] = ()
+    proficient: tuple[str, ...] = ()
+    headings: dict[str, str] = Field(default_factory=dict)
+    month_first: bool = False
+
+
+class TotaraSiteOptions(Strict):
+    """What `[sites.NAME.options]` may hold for a Totara."""
+
+    filesdir: str = ""
+    sftp: SftpPlace | None = None
+    reports: str = ""
+    reports_sftp: SftpPlace | None = None
+    spool: str = ""
+    hrimport: str | dict[str, Any] = ""
+    report_names: ReportNames = Field(default_factory=ReportNames)
+    report_format: Format = Field(default_factory=Format)
+    results: tuple[Results, ...] = ()
+    level_names: dict[str, int] = Field(default_factory=dict)
+    framework_of: dict[Literal["organisation", "position"], str] = Field(default_factory=dict)
+    type_of: dict[Literal["competency", "organisation", "position"], str] = Field(default_factory=dict)
+    aggregation: Literal["ALL", "ANY", "OFF"] = "ALL"
+    retired_suffix: str = "-RETIRED"
+    settle_within_hours: float = Field(default=48.0, gt=0)
+    reserved: tuple[str, ...] = ()
+    site_name: str = ""
+
+
+def hrimport_of(name: str, site: SiteSettings, settings: Settings) -> HrImportSettings:
+    """Return a site's HR Import settings. Raises FixConfiguration where they cannot be used."""
+    return _hrimport(name, options_of(TotaraSiteOptions, name, site).hrimport, settings.folder)
+
+
+def totara(name: str, site: SiteSettings, settings: Settings) -> TotaraConnector:
+    """Return the connector of a Totara site. Raises FixConfiguration where the settings do not suffice."""
+    given = options_of(TotaraSiteOptions, name, site)
+    where = f"bridge.toml, [sites.{name}.options]"
+    if bool(given.filesdir) == (given.sftp is not None):
+        raise FixConfiguration(
+            f"{where}: say where HR Import's files directory is: `filesdir` for a folder seen from here, or "
+            f"[sites.{name}.options.sftp] for one behind SFTP; one of the two."
+        )
+    if given.reports and given.reports_sftp is not None:
+        raise FixConfiguration(f"{where}: `reports` and `reports_sftp` are both set. Keep one of the two.")
+    spool = settings.folder / (given.spool or f".lms-bridge/totara-{name}")
+    reports = settings.folder / given.reports if given.reports else None
+    drop = mirror = None
+    if given.sftp is not None:
+        from connectors.totara.hrimport.sftp import SftpDrop  # only those who use SFTP wait for its libraries
+
+        drop = SftpDrop(place_of(given.sftp, settings, f"{where} sftp"))
+    if given.reports_sftp is not None:
+        from connectors.totara.report_mirror import ReportMirror  # as above
+
+        reports = spool.with_name(f"{spool.name}-reports")
+        mirror = ReportMirror(place_of(given.reports_sftp, settings, f"{where} reports_sftp"), reports)
+    options = TotaraOptions(
+        settings.folder / given.filesdir,
+        spool,
+        reports,
+        hrimport=_hrimport(name, given.hrimport, settings.folder),
+        report_names=StateReports(**given.report_names.model_dump()),
+        report_format=_format(given.report_format),
+        result_reports=_results(where, given.results),
+        level_names=given.level_names,
+        framework_of={str(kind): key for kind, key in given.framework_of.items()},
+        type_of={str(kind): key for kind, key in given.type_of.items()},
+        aggregation=given.aggregation,
+        retired_suffix=given.retired_suffix,
+        settle_within_hours=given.settle_within_hours,
+        reserved=frozenset(given.reserved),
+        site_name=given.site_name or name,
+    )
+    return TotaraConnector(options, drop=drop, reports=mirror)
+
+
+def _hrimport(name: str, given: str | dict[str, Any], folder: Path) -> HrImportSettings:
+    try:
+        if isinstance(given, str):
+            return load_settings(folder / given) if given else HrImportSettings()
+        return settings_from_mapping(given, where=f"bridge.toml, [sites.{name}.options.hrimport]")
+    except SettingsError as error:
+        raise FixConfiguration(str(error)) from error
+
+
+def _format(given: Format) -> ReportFormat:
+    plain = ReportFormat()
+    return ReportFormat(
+        given.timezone,
+        {word.lower(): month for word, month in given.months.items()},
+        plain.yes | {word.lower() for word in given.yes},
+        plain.proficient | {word.lower() for word in given.proficient},
+        given.headings,
+        given.month_first,
+    )
+
+
+def _results(where: str, given: tuple[Results, ...]) -> tuple[ReportSource, ...]:
+    for one in given:
+        if one.kind not in RESULT_OF:
+            raise FixConfiguration(
+                f"{where}: results: {one.kind!r} is no kind of report with results. There are: {', '.join(RESULT_OF)}."
+            )
+    return tuple(ReportSource(one.name, one.kind, one.owner) for one in given)
