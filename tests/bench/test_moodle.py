@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,8 +137,9 @@ def test_a_push_is_at_least_fifteen_times_faster_than_one_call_at_a_time(tmp_pat
     assert slow / fast >= 15
 
 
-def serve(folder: Path, *arguments: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """Serve a simulated Moodle in a process of its own, so that its memory does not count; return how to reach it."""
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[dict[str, str]]:
+    """Serve a simulated Moodle in a process of its own, so that its memory does not count; yield how to reach it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bridge", "simulate", "moodle", "--port", "0", *arguments],
         cwd=folder,
@@ -146,23 +148,33 @@ def serve(folder: Path, *arguments: str) -> tuple[subprocess.Popen[str], dict[st
         text=True,
     )
     assert process.stdout is not None
-    told = dict(process.stdout.readline().strip().split("=", 1) for _ in range(2))
-    return process, told
+    try:
+        yield dict(process.stdout.readline().strip().split("=", 1) for _ in range(2))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def peak_of(folder: Path, environment: dict[str, str], *arguments: str) -> float:
     """Run a command to its end and return the most memory it held, in MB."""
     (folder / "bridge.toml").write_text(SETTINGS, "utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bridge", *arguments],
+    # A process begins with the memory of the one that started it, so a small one stands between it and this one.
+    between = (
+        "import os, subprocess, sys; process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL); "
+        "_, status, usage = os.wait4(process.pid, 0); print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", between, sys.executable, "-m", "bridge", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss / 1024
+    code, kilobytes = answer.stdout.split()
+    assert code == "0"
+    return int(kilobytes) / 1024
 
 
 def test_pushing_13000_competencies_stays_under_300_megabytes(tmp_path: Path) -> None:
@@ -186,13 +198,9 @@ def test_pushing_13000_competencies_stays_under_300_megabytes(tmp_path: Path) ->
         for one in bare_model().competencies
     ]
     write_rows(model / "competencies.csv", rows[:13_000])
-    server, told = serve(tmp_path, "--empty")
-    try:
+    with serving(tmp_path, "--empty") as told:
         first = peak_of(tmp_path, told, "push", "--model", str(model), "--yes")
         again = peak_of(tmp_path, told, "push", "--model", str(model), "--yes")
-    finally:
-        server.terminate()
-        server.wait()
     print(f"\npushing 13,000 competencies: {first:.0f} MB; once more: {again:.0f} MB (must be under 300)")
     assert max(first, again) < 300
 
@@ -209,14 +217,10 @@ def test_pulling_200000_completions_stays_under_300_megabytes(tmp_path: Path) ->
                 moodle.seed.enrol(course, person)
                 moodle.seed.complete(course, person, now - number * 60 - 86400)
         moodle.save(state)
-    server, told = serve(tmp_path, "--state", str(state))
-    try:
+    with serving(tmp_path, "--state", str(state)) as told:
         began = time.monotonic()
         peak = peak_of(tmp_path, told, "pull", "--kind", "completions")
         seconds = time.monotonic() - began
-    finally:
-        server.kill()
-        server.wait()
     store = Store.open(f"sqlite:///{tmp_path / '.lms-bridge' / 'state.sqlite'}")
     with store.read() as connection:
         count = results.result_counts(connection, "moodle")["completions"]

@@ -142,12 +142,14 @@ def test_cohorts_created_at_once_may_share_an_id_number(busy: Any) -> None:
 
 
 def test_the_same_id_number_created_at_once_clashes_in_the_index(busy: Any) -> None:
-    """Competencies have a unique index: one create wins, the others fail like any failed write."""
+    """Competencies have a unique index: one create wins; the others see it in time, or fail like any failed write."""
     moodle, clients = busy
     framework = clients[0].framework()
     answers = _together(4, lambda n: clients[n].competency(framework, "same"))
     assert len(moodle.db.competencies) == 1
-    assert sum(answer.get("errorcode") == "dmlwriteexception" for answer in answers) == 3
+    failed = [answer["errorcode"] for answer in answers if "errorcode" in answer]
+    assert len(failed) == 3
+    assert set(failed) <= {"dmlwriteexception", "invalidpersistenterror"}
 
 
 def test_enrolling_the_same_person_at_once_clashes(busy: Any) -> None:
