@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from bridge.ports import FixConfiguration
 from mappings.titles.normalise import fold
 
 LEGACY_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -72,7 +73,7 @@ GAZETTEER_COLUMNS: dict[str, tuple[str, ...]] = {
 """What a gazetteer file may call its columns."""
 
 
-class ColumnMissingError(ValueError):
+class ColumnMissingError(FixConfiguration):
     """A table lacks a column that is needed; the message names the headings it has."""
 
 

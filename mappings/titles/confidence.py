@@ -16,7 +16,8 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from mappings.titles.evidence import Answer, GroupSpace
+from mappings.titles.answers import Answer
+from mappings.titles.evidence import GroupSpace
 from mappings.titles.lexical import Floats
 
 Doubles = NDArray[np.float64]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mappings.titles.answers import Answer
 from mappings.titles.candidates import Matcher, TitleScores
 from mappings.titles.extras import require
 from mappings.titles.legacy import LegacyGroup
@@ -22,18 +23,6 @@ from mappings.titles.lexical import Floats, TextIndex
 from mappings.titles.normalise import NormalisedTitle
 
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was decided for a group: the people that went to each key, and the keys ruled out.
-
-    No placement means that the catalogue holds no fitting position.
-    """
-
-    group: LegacyGroup
-    placements: tuple[tuple[str, float], ...] = ()
-    excluded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+from bridge.ports import FixConfiguration
 
-class TitlesExtraMissingError(ImportError):
+
+class TitlesExtraMissingError(FixConfiguration, ImportError):
     """A package of the ``titles`` extra is not installed; the message says how to install it."""
 
 

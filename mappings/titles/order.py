@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mappings.titles.answers import Answer
 from mappings.titles.confidence import draw
-from mappings.titles.evidence import Answer, GroupSpace
+from mappings.titles.evidence import GroupSpace
 from mappings.titles.extras import require
 from mappings.titles.lexical import Floats
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mappings.titles.answers import Answer
 from mappings.titles.confidence import BandRule, measure
-from mappings.titles.evidence import Answer, GroupSpace
+from mappings.titles.evidence import GroupSpace
 from mappings.titles.order import ReviewOrder
 
 Truth = Sequence[Mapping[str, float]]

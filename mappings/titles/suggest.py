@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mappings.titles.answers import Answer
 from mappings.titles.candidates import Matcher, Weights
 from mappings.titles.catalogue import Catalogue, Position
 from mappings.titles.confidence import AUTO, NO_MATCH, REVIEW, BandRule, Confidence, measure, sampled
-from mappings.titles.evidence import Answer, GroupSpace
+from mappings.titles.evidence import GroupSpace
 from mappings.titles.gazetteer import GazetteerEntry, shipped_gazetteer
 from mappings.titles.legacy import LegacyGroup
 from mappings.titles.lexical import Floats

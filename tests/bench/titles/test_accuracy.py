@@ -13,8 +13,8 @@ import pytest
 from rapidfuzz import fuzz, process
 
 from mappings.titles.agreement import Agreement, agreement
+from mappings.titles.answers import Answer
 from mappings.titles.confidence import AUTO
-from mappings.titles.evidence import Answer
 from mappings.titles.families import FamilyDraft, agglomerative, pieces
 from mappings.titles.gazetteer import shipped_gazetteer
 from mappings.titles.legacy import LegacyGroup

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import pytest
 
 from mappings.titles.agreement import agreement
+from mappings.titles.answers import Answer
 from mappings.titles.catalogue import Catalogue, Position
 from mappings.titles.confidence import AUTO, REVIEW, BandRule, draw, sampled
-from mappings.titles.evidence import Answer
 from mappings.titles.families import FamilyDraft
 from mappings.titles.gazetteer import GazetteerEntry
 from mappings.titles.legacy import LegacyGroup
