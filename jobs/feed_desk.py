@@ -28,7 +28,9 @@ from connectors.tables import open_table
 from jobs.architecture import read_architecture
 from jobs.feed_reading import read_lookups
 from jobs.ingest import FeedContext, Incoming, IngestResult, ingest
-from mappings.positions import ListedDecisions, PositionFinder
+from jobs.title_log import Layered, recorded
+from mappings.positions import ListedDecisions, PositionFinder, TitleDecisions
+from mappings.titles.decisions import RecordedDecisions
 
 DEFAULT_FEED = "hr"
 """Name of the feed that `--file` speaks of where bridge.toml names none."""
@@ -73,19 +75,31 @@ def model_of(settings: Settings, feed: FeedSettings) -> Architecture | None:
     return reading.architecture
 
 
-def finder_of(settings: Settings, feed: FeedSettings, architecture: Architecture | None) -> PositionFinder | None:
-    """Return what finds positions for titles; None where there is neither a catalogue nor a decision."""
-    decisions = None
+def finder_of(
+    settings: Settings, feed: FeedSettings, architecture: Architecture | None, made: RecordedDecisions | None = None
+) -> PositionFinder | None:
+    """Return what finds positions for titles; None where there is neither a catalogue nor a decision.
+
+    `made` are the decisions recorded in the store; they go before those of a list.
+    """
+    decisions: TitleDecisions | None = None
     if feed.decisions:
         with open_table(settings.folder / feed.decisions) as table:
             decisions = ListedDecisions.from_rows(table.rows)
+    if made:
+        decisions = Layered(made, decisions) if decisions is not None else made
     if architecture is None and decisions is None:
         return None
     return PositionFinder(architecture.positions if architecture else (), decisions)
 
 
-def context_of(settings: Settings, name: str | None) -> FeedContext:
-    """Return a feed with everything its rows are measured by. Raises FixConfiguration where settings do not suffice."""
+def context_of(
+    settings: Settings, name: str | None, store: Store | None = None, as_of: dt.date | None = None
+) -> FeedContext:
+    """Return a feed with everything its rows are measured by. Raises FixConfiguration where settings do not suffice.
+
+    With a `store`, the title decisions recorded there count that are in effect on `as_of`.
+    """
     found, feed = feed_named(settings, name)
     architecture = model_of(settings, feed)
     units = None
@@ -96,7 +110,7 @@ def context_of(settings: Settings, name: str | None) -> FeedContext:
         feed,
         tuple(other for other in settings.feeds if other != found),
         units,
-        finder_of(settings, feed, architecture),
+        finder_of(settings, feed, architecture, recorded(store, as_of) if store is not None and as_of else None),
         read_lookups(feed, settings.folder),
     )
 

@@ -238,6 +238,9 @@ def _save(book: Workbook, path: Path) -> None:
     unfinished = Path(name)
     try:
         book.save(unfinished)
+        mask = os.umask(0o077)
+        os.umask(mask)
+        unfinished.chmod(0o666 & ~mask)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)

@@ -107,7 +107,7 @@ def ingest(
     store = Store.open(settings.store)
     try:
         if file is not None:
-            context = context_of(settings, feed)
+            context = context_of(settings, feed, store, today)
             result = take_in(store, context, Incoming.of_path(file), today)
             _say_result(screen, result)
             screen.give({**result.as_json(), "exit_code": result.exit_code})
@@ -124,7 +124,7 @@ def _ingest_arrived(screen: Screen, settings: Settings, store: Store, feed: str 
     said: list[dict[str, Any]] = []
     codes: set[int] = set()
     for name in names:
-        delivery = ingest_arrivals(store, settings, context_of(settings, name), today)
+        delivery = ingest_arrivals(store, settings, context_of(settings, name, store, today), today)
         for result in delivery.results:
             _say_result(screen, result)
         for note in (*delivery.waiting, *delivery.refused, *delivery.again):
@@ -219,7 +219,7 @@ def release(
     settings = settings_here()
     store = Store.open(settings.store)
     try:
-        context = context_of(settings, name)
+        context = context_of(settings, name, store, _day(as_of))
         result = decide(store, context, reason, _day(as_of), partial=partial, discard=discard)
     finally:
         store.close()

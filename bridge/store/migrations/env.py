@@ -3,9 +3,6 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-import bridge.store.feed_tables
-import bridge.store.tables  # noqa: F401  importing them is what fills the metadata
-
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=SQLModel.metadata,
