@@ -204,6 +204,10 @@ class KindSpec:
     """True for a link between two objects, which has no fields a person would edit by themselves."""
     by_key: bool = False
     """True where the connector can read some objects by their keys, without reading all (see `PartialReader`)."""
+    rotation: int = 1
+    """In how many nights every object is read back once, in a kind with too many to read each night (needs `by_key`).
+    Whatever is about to change is always read; for the rest the base stands. Keys of such a kind are OWNER|..., and an
+    owner's objects are read together. 1: everything is read each time."""
     removed_by: str = ""
     """A field that, once true, is what a removal does (an account's *suspended*): setting it counts as a removal in
     limits."""

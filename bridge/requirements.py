@@ -55,6 +55,17 @@ class RequirementIndex:
                     found[requirement.competency] = requirement
         return found
 
+    def holding_for_jobs(self, jobs: Iterable[tuple[Position | None, str | None]]) -> dict[str, Requirement]:
+        """Return what holds for somebody with several jobs, each a position and a unit: the strictest of them all."""
+        found: dict[str, Requirement] = {}
+        for position, organisation in jobs:
+            needs = self.holding_for(position, () if organisation is None else (organisation,))
+            for competency, requirement in needs.items():
+                held = found.get(competency)
+                if held is None or _strictness(requirement) > _strictness(held):
+                    found[competency] = requirement
+        return found
+
 
 def _strictness(requirement: Requirement) -> tuple[int, float, float]:
     """Order requirements of one competency: higher level, then sooner due, then sooner renewed."""

@@ -24,11 +24,13 @@ from bridge.ports import (
     Severity,
     Translation,
     one_item_each,
+    read_keys,
 )
 from bridge.store.encoding import as_value, change_from_json, change_to_json, digest, dump
 from bridge.store.state import Base
 from bridge.sync.diff import PRESENCE, Drift, KindDiff, Sides, diff_kind
 from bridge.sync.policy import Limits, Policy, Stance, Touch, touch_of
+from bridge.sync.rotation import owner_of, owners_due, standing_for
 
 FORMAT = 1
 """Version of the stored plan's form."""
@@ -128,6 +130,7 @@ def make_plan(
     touched: dict[str, set[str]] = {}
     away: dict[Object, str] = {}
     unavailable: set[Object] = set()
+    due = _due(capabilities, scope, by_kind, translation, knowledge, now)
     for spec in capabilities.kinds:
         cleared = touched.get(spec.cleared_by, set())
         if not scope.covers(spec.kind) and not cleared:
@@ -137,7 +140,7 @@ def make_plan(
         plan.settled_counts[spec.kind] = knowledge.settled.get(spec.kind, 0)
         if not desired and (not base or spec.kind not in translation.complete) and not cleared:
             continue
-        actual = {found.key: found for found in port.read(spec.kind)} if spec.readable else None
+        actual = _read(port, spec, desired, base, due)
         held = {key for kind, key in knowledge.held if kind == spec.kind}
         pending = {key for kind, key in knowledge.open if kind == spec.kind}
         stranded = {key for key, item in desired.items() if not unavailable.isdisjoint(item.needs)}
@@ -186,6 +189,43 @@ def make_plan(
 
 def _anything(_key: str) -> bool:
     return True
+
+
+def _due(
+    capabilities: Capabilities,
+    scope: Scope,
+    by_kind: Mapping[str, Mapping[str, Item]],
+    translation: Translation,
+    knowledge: Knowledge,
+    now: float,
+) -> set[str]:
+    """Return whose objects are read tonight, over all kinds that are read in turns."""
+    due: set[str] = set()
+    for spec in capabilities.kinds:
+        if spec.rotation > 1 and scope.covers(spec.kind):
+            speaks_of = translation.speaks_of.get(spec.kind, _anything)
+            removable = speaks_of if spec.kind in translation.complete else _nothing
+            desired, base = by_kind.get(spec.kind, {}), knowledge.base.get(spec.kind, {})
+            due |= owners_due(spec, desired, base, removable, now)
+    return due
+
+
+def _nothing(_key: str) -> bool:
+    return False
+
+
+def _read(
+    port: LmsPort, spec: KindSpec, desired: Mapping[str, Item], base: Mapping[str, Base], due: set[str]
+) -> dict[str, Found] | None:
+    """Return what the LMS holds of a kind by key; None where it cannot show it."""
+    if not spec.readable:
+        return None
+    if spec.rotation <= 1:
+        return {found.key: found for found in port.read(spec.kind)}
+    keys = {key for key in (*desired, *base) if owner_of(key) in due}
+    actual = standing_for(base, due)
+    actual.update((found.key, found) for found in read_keys(port, spec, keys))
+    return actual
 
 
 def _digest_wanted(translation: Translation) -> str:

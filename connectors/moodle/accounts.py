@@ -104,6 +104,8 @@ class Accounts:
     ids: dict[str, int] = field(default_factory=dict)
     """Ids of accounts by the person's key, as last read or made."""
     held: dict[str, str] = field(default_factory=dict)
+    without: set[str] = field(default_factory=set)
+    """People who were looked up and have no account."""
     was_read: bool = False
     """Whether everybody sought was looked up, so that who is in neither of the two has no account."""
     types: dict[str, str] = field(default_factory=dict)
@@ -129,13 +131,15 @@ class Accounts:
                 missing.append(person)
             else:
                 yield self._told(match)
+        self.without -= sought.keys()
+        self.without.update(person.key for person in missing)
         if missing:
             for match in self._by_other_fields(missing):
                 yield self._told(match)
 
     def ids_of(self, keys: Collection[str]) -> dict[str, int]:
         """Return the ids of accounts that are certain; people who were not looked up yet are."""
-        unknown = [key for key in keys if key not in self.ids and key not in self.held]
+        unknown = [key for key in keys if key not in self.ids and key not in self.held and key not in self.without]
         if unknown:
             for _ in self.read(unknown):
                 pass
@@ -144,10 +148,12 @@ class Accounts:
     def made(self, key: str, account_id: int) -> None:
         """Take note of a new account."""
         self.ids[key] = account_id
+        self.without.discard(key)
         self.held.pop(key, None)
 
     def _told(self, match: Match) -> Match:
         self.ids.pop(match.key, None)
+        self.without.discard(match.key)
         self.held.pop(match.key, None)
         if match.held:
             self.held[match.key] = match.held

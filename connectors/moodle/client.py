@@ -218,8 +218,8 @@ class MoodleClient:
 
     # --- Writing ---------------------------------------------------------------------------------------------------
 
-    def write(self, calls: Sequence[Call]) -> list[Result]:
-        """Carry out writing calls in their order and return what became of each.
+    def write(self, calls: Sequence[Call], *, batch: int | None = None) -> list[Result]:
+        """Carry out writing calls in their order and return what became of each; `batch` of them share a request.
 
         A call that is refused is set apart and the rest goes on. Where the answer got lost, the calls that may have
         been carried out are unknown and the rest is not sent; the same holds where nothing can work any more.
@@ -227,7 +227,7 @@ class MoodleClient:
         results: list[Result] = []
         tries = 0
         while len(results) < len(calls):
-            size = min(self.options.batch_size, self._largest_batch) if self.can_batch() else 1
+            size = min(batch or self.options.batch_size, self._largest_batch) if self.can_batch() else 1
             rest = calls[len(results) : len(results) + size]
             try:
                 if len(rest) == 1:

@@ -38,6 +38,7 @@ COHORTS_PER_CALL = 50
 MEMBERS_PER_CALL = 250
 COHORTS_READ_PER_CALL = 250
 CALLS_PER_REQUEST = 2
+CALLS_PER_READ = 5
 
 ALREADY_MEMBER = "3"
 """Warning code of a member that was one already (contracts/moodle-4.5, `core_cohort_add_cohort_members`)."""
@@ -335,7 +336,7 @@ class CohortMembers:
             Call(MEMBERS, {"cohortids": ids[start : start + COHORTS_READ_PER_CALL]})
             for start in range(0, len(ids), COHORTS_READ_PER_CALL)
         ]
-        for answer in self._context.client.read_many(calls, size=CALLS_PER_REQUEST):
+        for answer in self._context.client.read_many(calls, size=CALLS_PER_READ):
             for row in good(answer):
                 cohort = cohort_of[int(row["cohortid"])]
                 for account in row["userids"]:

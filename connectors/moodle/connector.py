@@ -33,6 +33,8 @@ from connectors.moodle.frameworks import Frameworks
 from connectors.moodle.kinds import Context, KindHandler, ReadsByKey, not_sent
 from connectors.moodle.links import CourseLinks, RelatedPairs
 from connectors.moodle.options import MoodleOptions
+from connectors.moodle.plan_contents import PlanCompetencies
+from connectors.moodle.plans import LinkedPlans, Plans, PlanShelf
 from connectors.moodle.probe import probe
 from connectors.moodle.pull import Pull
 from connectors.moodle.rules import Rules
@@ -72,10 +74,14 @@ class MoodleConnector:
         accounts = Accounts(self._client)
         keys = CohortKeys(self._context)
         cohorts = Cohorts(self._context, keys)
+        shelf = PlanShelf(self._context, accounts)
         return (
             Users(self._context, accounts),
             cohorts,
             CohortMembers(self._context, accounts, cohorts, keys),
+            Plans(self._context, shelf),
+            LinkedPlans(self._context, shelf),
+            PlanCompetencies(self._context, shelf),
         )
 
     @property

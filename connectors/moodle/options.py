@@ -85,6 +85,24 @@ class MoodleOptions:
     leavers_keep_cohorts: bool = True
     """Leave the memberships of people who left as they are: their accounts are suspended, their history stays."""
 
+    plans: bool = True
+    """Make a learning plan for each person whose position, unit, family or level needs something."""
+    plan_name: str = "Learning plan: {title}"
+    """Name of a person's plan; {title} and {key} of the position are filled in."""
+    plan_name_without_position: str = "Learning plan"
+    plan_leaving: str = "close"
+    """What happens to a plan when its person leaves the position: `close` (complete it as it stands), `unlink` (it
+    becomes a plan of their own, which the bridge lets go of) or `keep`."""
+    plan_keeps_finished: bool = True
+    """Leave a competency in a plan that no longer asks for it, where the person has reached it."""
+    plan_rotation_days: int = 7
+    """In how many nights every plan is read back once; 1 reads all plans every night."""
+    course_enrolment: str = "report"
+    """Courses that serve a needed competency: `report` names cohorts whose people are not enrolled, `enrol` enrols
+    them, `off` does neither."""
+    student_role: int = 5
+    """Id of the role that enrolment gives."""
+
     @property
     def endpoint(self) -> str:
         """The address of the REST server."""

@@ -54,8 +54,9 @@ class _Lane(Generic[K]):
 class Schedule(Generic[K]):
     """Runs tasks over the connections of a client. `stopped` holds the error that ended it early, where one did."""
 
-    def __init__(self, client: MoodleClient, tasks: Sequence[Task[K]]) -> None:
+    def __init__(self, client: MoodleClient, tasks: Sequence[Task[K]], *, batch: int | None = None) -> None:
         self._client = client
+        self._batch = batch or client.options.batch_size
         self._lanes: dict[str, _Lane[K]] = {}
         self._waiting: dict[str, list[_Lane[K]]] = {}
         self._ready: list[tuple[int, int, _Lane[K]]] = []
@@ -87,7 +88,7 @@ class Schedule(Generic[K]):
             """Send one batch in a thread and hand its results over."""
             calls = [task.call() for _, tasks in batch for task in tasks]
             try:
-                results = self._client.write(calls)
+                results = self._client.write(calls, batch=self._batch)
             except BaseException as error:  # a defect must reach the waiting side, not die in a thread
                 done.put(
                     (
@@ -143,7 +144,7 @@ class Schedule(Generic[K]):
     def _next_batch(self, connections: int) -> list[tuple[_Lane[K], list[Task[K]]]]:
         """Return the tasks of the next request: few where there are few, so that every connection has some."""
         share = -(-self._ready_tasks // connections)
-        room = min(self._client.options.batch_size, max(SMALLEST_BATCH, share))
+        room = min(self._batch, max(SMALLEST_BATCH, share))
         batch: list[tuple[_Lane[K], list[Task[K]]]] = []
         while room > 0 and self._ready:
             _, _, lane = heapq.heappop(self._ready)
