@@ -51,7 +51,7 @@ def demo(folder: Path, model: Path | None, latency: float, say: Callable[[str], 
     with MoodleSimulator(SimulatorConfig(latency=latency)) as moodle:
         moodle.seed.reference_site()
         moodle.seed.completion_report()
-        moodle.seed.competencies_report()
+        moodle.seed.ratings_report()
         for name, labels in sample_scales():
             moodle.seed.scale(name, labels)
         variables = {"MOODLE_URL": moodle.url, "MOODLE_TOKEN": moodle.token}

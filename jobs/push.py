@@ -25,9 +25,9 @@ class FaultyFiles(FixConfiguration):
     def __init__(self, folder: Path, faults: tuple[Fault, ...]) -> None:
         shown = "\n  ".join(str(fault) for fault in faults[:50])
         more = f"\n  and {len(faults) - 50:,} more" if len(faults) > 50 else ""
+        count = "1 fault" if len(faults) == 1 else f"{len(faults):,} faults"
         super().__init__(
-            f"{len(faults):,} faults in {folder}. Nothing was planned or sent: mend them and run this again."
-            f"\n  {shown}{more}"
+            f"{count} in {folder}. Nothing was planned or sent: mend them and run this again.\n  {shown}{more}"
         )
         self.faults = faults
 

@@ -69,6 +69,8 @@ def pull(
     )
     how = "everything" if report.full else f"what is newer than {_shown(report.since)}"
     screen.say(f"Run {report.run_id}. Read {how}{', taking up an interrupted pull' if report.resumed else ''}.")
+    if not any(report.counts().values()):
+        screen.say("  Nothing new.")
     for name, counts in report.counts().items():
         screen.say(f"  {name}: " + (", ".join(f"{n:,} {word}" for word, n in counts.items() if n) or "none"))
     for remark in report.remarks:

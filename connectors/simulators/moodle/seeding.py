@@ -387,6 +387,14 @@ class Seeder:
             "Competencies feed", COMPETENCIES, list(COMPETENCY_COLUMNS), {"framework:visible_operator": 1}
         )
 
+    def ratings_report(self) -> int:
+        """Add the report on the core source *Competencies* that an administrator is asked to make for the bridge."""
+        from connectors.simulators.moodle.reportcolumns import COMPETENCIES
+
+        columns = ["framework:idnumber", "competency:idnumber", "user:idnumber", "user:username"]
+        columns += ["usercompetency:rating", "usercompetency:proficient"]
+        return self.report("Competency ratings for the bridge", COMPETENCIES, columns)
+
     def badge(self, name: str, description: str = "x", **more: Any) -> int:
         """Add a site badge and return its id."""
         now = self.site.now()

@@ -36,7 +36,7 @@ def serve(
     if reference and not known:
         simulator.seed.reference_site()
         simulator.seed.completion_report()
-        simulator.seed.competencies_report()
+        simulator.seed.ratings_report()
     if not known:
         for name, labels in scales:
             simulator.seed.scale(name, labels)
