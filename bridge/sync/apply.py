@@ -349,7 +349,8 @@ def base_after(spec: KindSpec, change: Change, before: Base | None, lms_id: str 
             return Base(change.kind, change.key, kept, parent, before.place if before else 0, lms_id, True, origin)
         case Action.UPDATE:
             after = dict(change.after or {})
-            fields.update({name: after[name] for name in (change.fields or after)})
+            # An update of nothing sets again what the LMS dropped, somebody's respected edits included: no news.
+            fields.update({name: after[name] for name in (change.fields if before else after)})
             place, parent = (before.place, before.parent) if before else (change.place, change.parent)
             return Base(change.kind, change.key, fields, parent, place, lms_id, False, origin)
         case Action.MOVE | Action.REVIVE:

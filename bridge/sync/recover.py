@@ -33,7 +33,9 @@ def settle_open(applier: Applier) -> dict[Object, str]:
     }
     # A run that died between handing over and noting the receipt: an LMS that answers late may still be at it.
     handed_over = {
-        (entry.run_id, entry.seq) for entry in entries if entry.receipt is None and now < entry.sent_at + within
+        (entry.run_id, entry.seq)
+        for entry in entries
+        if within and entry.receipt is None and now < entry.sent_at + within
     }
     shown = {kind.kind for kind in applier.capabilities.kinds if kind.readable}
     readable = [one for one in unclear.values() if one.change.kind in shown]

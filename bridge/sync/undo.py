@@ -58,6 +58,7 @@ def plan_undo(
         applied = list(journal.entries(connection, run_id, ("applied",)))
         unsettled = list(journal.entries(connection, run_id, journal.OPEN))
         counts = state.base_counts(connection, site)
+        begun = {at for at, reason in state.load_holds(connection, site).items() if reason == _reason(run_id)}
         bases = state.load_some(connection, site, {(one.change.kind, one.change.key): None for one in applied})
         if open_objects is None:
             open_objects = {
@@ -94,7 +95,7 @@ def plan_undo(
             says = f"{entry.change.key} is not undone while {open_objects[at]}."
             plan.remarks.append(Remark(Severity.WAITS, entry.change.kind, entry.change.key, says))
             continue
-        _take_back(plan, capabilities, entry, actual.get(at), lines, backwards)
+        _take_back(plan, capabilities, entry, actual.get(at), lines, backwards, begun=at in begun)
     backwards = _without_inhabited(plan, capabilities, backwards, actual.values())
     for spec in capabilities.kinds:
         if spec.cleared_by:
@@ -155,6 +156,11 @@ Lines = Mapping[tuple[str, str | None], list[str]]
 """(kind, parent) → the keys under it, in order."""
 
 
+def _reason(run_id: int) -> str:
+    """Return why the objects of an undone run are held."""
+    return f"undone (run {run_id})"
+
+
 def siblings_of(found: Iterable[Found]) -> Lines:
     """Return the lines of siblings that objects stand in now, retired ones left out."""
     lines: dict[tuple[str, str | None], list[Found]] = {}
@@ -182,8 +188,13 @@ def _take_back(
     found: Found | None,
     lines: Lines,
     backwards: list[Change],
+    *,
+    begun: bool,
 ) -> None:
-    """Add the inverse of one applied change, or the reason why there is none."""
+    """Add the inverse of one applied change, or the reason why there is none.
+
+    `begun` says that an undo of this run has been at it before, and may have moved the siblings around it.
+    """
     change, spec = entry.change, capabilities.spec(entry.change.kind)
     lms_id = entry.lms_id or change.lms_id
     what = f"{spec.singular} {change.key}"
@@ -202,6 +213,8 @@ def _take_back(
     if found is None and spec.readable and not (change.action is Action.REMOVE and _is_gone(spec.removal, change)):
         _cannot(plan, change, f"{what} is no longer in the LMS; nothing to take back.")
         return
+    if begun and change.fields == (ORDER,) and found is not None and found.parent == change.parent:
+        behind = (change.previous,)
     if found is not None and _moved_since(change, found, behind):
         _cannot(plan, change, f"{what} was changed in the LMS after run {entry.run_id}; it is left as it is.")
         return
@@ -299,7 +312,7 @@ def _is_back(change: Change, found: Found | None, behind: tuple[str | None] | No
             fields = change.fields
             return bool(fields) and all(dump(found.fields.get(name)) == dump(before.get(name)) for name in fields)
         case Action.MOVE if change.fields == (ORDER,):
-            return behind == (change.old_previous,)
+            return behind == (change.old_previous,) != (change.previous,)
         case Action.MOVE:
             return not found.retired and found.parent == change.old_parent
         case Action.REVIVE:
@@ -356,6 +369,6 @@ def undo(
             objects = dict.fromkeys([*((one.kind, one.key) for one in changed), *plan.forgotten, *plan.back])
             with store.begin() as connection:
                 run.tenure.confirm(connection)
-                state.hold(connection, site, run.id, clock.now(), f"undone (run {run_id})", objects)
+                state.hold(connection, site, run.id, clock.now(), _reason(run_id), objects)
 
         return carry_out(run, port, capabilities, plan, watching, hold)
