@@ -356,7 +356,12 @@ def _digest_of(sides: Sides, key: str) -> str:
 
 
 def _put_in_order(plan: ChangePlan, capabilities: Capabilities, diffs: Mapping[str, KindDiff]) -> None:
-    """Makings in the order of kinds with parents first, then removals in reverse, then what the LMS cleared."""
+    """Makings in the order of kinds with parents first, then removals in reverse, then what the LMS cleared.
+
+    What the LMS would clear and is to go anyway goes first, while it is still there: only what was removed knowingly
+    is in the journal, and can be undone.
+    """
+    first: list[Change] = []
     removals: list[Change] = []
     afterwards: list[Change] = []
     for spec in capabilities.kinds:
@@ -373,8 +378,11 @@ def _put_in_order(plan: ChangePlan, capabilities: Capabilities, diffs: Mapping[s
             making = parents_first(making)
             unmaking = parents_first(unmaking, by_old=True)[::-1]
         (afterwards if spec.cleared_by else plan.changes).extend(making)
-        removals[:0] = unmaking
-    plan.changes += removals + afterwards
+        if spec.cleared_by:
+            first += unmaking
+        else:
+            removals[:0] = unmaking
+    plan.changes = first + plan.changes + removals + afterwards
 
 
 def parents_first(changes: Sequence[Change], *, by_old: bool = False) -> list[Change]:

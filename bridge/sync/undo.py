@@ -331,10 +331,14 @@ def _cannot(plan: ChangePlan, change: Change, says: str) -> None:
 
 
 def _put_in_order(plan: ChangePlan, capabilities: Capabilities, changes: Iterable[Change]) -> None:
-    """Makings in the order of kinds with parents first, removals in reverse, then what the LMS cleared meanwhile."""
+    """Makings in the order of kinds with parents first, removals in reverse, then what the LMS cleared meanwhile.
+
+    What the LMS would clear and is to go anyway goes first, while it is still there.
+    """
     by_kind: dict[str, list[Change]] = {}
     for change in changes:
         by_kind.setdefault(change.kind, []).append(change)
+    first: list[Change] = []
     removals: list[Change] = []
     afterwards: list[Change] = []
     for spec in capabilities.kinds:
@@ -342,8 +346,11 @@ def _put_in_order(plan: ChangePlan, capabilities: Capabilities, changes: Iterabl
         making = [change for change in mine if change.action is not Action.REMOVE]
         unmaking = [change for change in mine if change.action is Action.REMOVE]
         (afterwards if spec.cleared_by else plan.changes).extend(parents_first(making) if spec.tree else making)
-        removals[:0] = parents_first(unmaking, by_old=True)[::-1] if spec.tree else unmaking
-    plan.changes += removals + afterwards
+        if spec.cleared_by:
+            first += unmaking
+        else:
+            removals[:0] = parents_first(unmaking, by_old=True)[::-1] if spec.tree else unmaking
+    plan.changes = first + plan.changes + removals + afterwards
 
 
 def undo(
