@@ -76,11 +76,16 @@ def plan_undo(
     touched: dict[str, set[str]] = {}
     for entry in applied:
         touched.setdefault(entry.change.kind, set()).add(entry.change.key)
+    # Elsewhere all of a kind is read: the siblings of what is put back matter, and whatever hangs under it.
     actual: dict[Object, Found] = {
         (kind, found.key): found
         for kind in kinds
         if capabilities.spec(kind).readable
-        for found in read_keys(port, capabilities.spec(kind), touched[kind])
+        for found in (
+            read_keys(port, capabilities.spec(kind), touched[kind])
+            if capabilities.spec(kind).by_key
+            else port.read(kind)
+        )
     }
     for entry in unsettled:
         says = (
@@ -286,7 +291,9 @@ def _moved_since(change: Change, found: Found, behind: tuple[str | None] | None)
     match change.action:
         case Action.CREATE:
             after = change.after or {}
-            edited = any(dump(found.fields.get(name)) != dump(value) for name, value in after.items())
+            # What was only said when making it is not shown, and says nothing.
+            shown = [name for name in after if name in found.fields]
+            edited = any(dump(found.fields[name]) != dump(after[name]) for name in shown)
             return edited or found.retired or found.parent != change.parent
         case Action.UPDATE:
             after = change.after or {}

@@ -29,7 +29,7 @@ from tests.unit.sync.engine import FREE, Here
 
 # Without shrinking and explaining, which would take minutes over a real store: a failing draw is printed as it is.
 FEW = settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -119,7 +119,7 @@ def test_any_two_one_after_the_other_end_as_the_second_alone(
 
 
 @given(first=architectures(), second=architectures())
-@settings(FEW, max_examples=25)
+@settings(FEW, max_examples=15)
 def test_undoing_any_push_ends_as_before_it(
     new_store: Callable[[], Store], first: Architecture, second: Architecture
 ) -> None:
