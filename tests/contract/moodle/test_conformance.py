@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from bridge.model import Desired, JobAssignment, Organisation, Person, Workforce
 from bridge.ports import LmsPort
+from bridge.store import Store
+from bridge.sync.plan import ChangePlan
+from bridge.sync.push import PushReport
+from bridge.sync.running import Rules
 from connectors.http import Timeouts
 from connectors.moodle import MoodleConnector, MoodleOptions
 from connectors.simulators.moodle import Fault, MoodleSimulator
 from connectors.simulators.moodle.errors import invalid_parameter
 from connectors.simulators.moodle.site import HANDLERS
-from tests.contract.conformance.suite import LmsConformance, Site
+from tests.contract.conformance import company
+from tests.contract.conformance.suite import INITIAL, LmsConformance, Site
 
 WRITERS = (
     "_create_",
@@ -39,6 +47,7 @@ class SimulatedSite(Site):
         self.moodle = moodle
         self.patch = patch
         self.open: list[MoodleConnector] = []
+        self.more: dict[str, Any] = {}
 
     def connect(self) -> LmsPort:
         """Return a connector with the service account's token; a server that gives up at once keeps tests short."""
@@ -48,6 +57,7 @@ class SimulatedSite(Site):
             batch_size=4,
             server_limit=0.0,
             timeouts=Timeouts(connect=5.0, read=20.0),
+            **self.more,
         )
         connector = MoodleConnector(options, sleep=lambda _seconds: None)
         self.open.append(connector)
@@ -107,3 +117,43 @@ class TestMoodle(LmsConformance):
             yield site
             for connector in site.open:
                 connector.close()
+
+
+def with_people(wanted: Desired) -> Desired:
+    """Return what is wanted with three people in it, whose jobs need some of the competencies."""
+    people = tuple(Person(f"P{n}", "Ada", f"Lovelace {n}", f"p{n}@ward.example") for n in range(3))
+    jobs = tuple(
+        JobAssignment(f"{one.key}/1", one.key, "WARD", position, "Nurse")
+        for one, position in zip(people, ("N1", "N2", "N1"), strict=True)
+    )
+    model = replace(
+        wanted.architecture,
+        organisations=(Organisation("WARD", "Ward 7"),),
+        given=wanted.architecture.given | {"organisations"},
+    )
+    return Desired(model, Workforce(dt.date(2026, 12, 31), people, jobs))
+
+
+class TestMoodleWithPeople(TestMoodle):
+    """The same with accounts, cohorts and plans in play, all plans read back each time."""
+
+    @pytest.fixture
+    def site(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+        """A simulated Moodle whose connector reads every plan every night."""
+        with MoodleSimulator() as moodle:
+            moodle.seed.scale("Competence (three levels)", ["Not competent", "Competent with supervision", "Competent"])
+            site = SimulatedSite(moodle, monkeypatch)
+            site.more = {"plan_rotation_days": 1}
+            yield site
+            for connector in site.open:
+                connector.close()
+
+    def push(
+        self, site: Site, store: Store, desired: Desired | None = None, rules: Rules = INITIAL, **more: Any
+    ) -> PushReport:
+        """Push with people."""
+        return super().push(site, store, with_people(desired or company.desired()), rules, **more)
+
+    def plan(self, site: Site, store: Store, desired: Desired | None = None, rules: Rules = INITIAL) -> ChangePlan:
+        """Plan with people."""
+        return super().plan(site, store, with_people(desired or company.desired()), rules)

@@ -33,8 +33,9 @@ class Recorder:
         """Return the threads."""
         return self.pool
 
-    def write(self, calls: Sequence[Call]) -> list[Result]:
+    def write(self, calls: Sequence[Call], *, batch: int | None = None) -> list[Result]:
         """Note the calls, wait a moment, answer."""
+        assert batch is None or len(calls) <= batch
         names = [call.function for call in calls]
         lanes = {name.rpartition("/")[0] for name in names}
         with self._lock:
