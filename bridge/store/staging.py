@@ -109,13 +109,21 @@ is_updated = and_(is_good, stage.c.roster_id.is_not(None))
 """Once `decide` has been called: the row changes what is known."""
 
 
-def _insert_sql(connection: Connection, table: Table, columns: Sequence[str]) -> str:
-    """Return the insert statement in the driver's own words: rows by the hundred thousand go in without detours."""
+def _insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows in the driver's own quickest way: they come by the hundred thousand."""
+    if not rows:
+        return
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(quote(name) for name in columns)
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    marks = ", ".join([mark] * len(columns))
-    return f"INSERT INTO {quote(table.name)} ({names}) VALUES ({marks})"  # noqa: S608  names from this module alone
+    if connection.dialect.name == "postgresql":
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(f"COPY {quote(table.name)} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        return
+    marks = ", ".join("?" * len(columns))
+    statement = f"INSERT INTO {quote(table.name)} ({names}) VALUES ({marks})"  # noqa: S608  names from this module
+    connection.exec_driver_sql(statement, list(rows))
 
 
 class Staging:
@@ -134,9 +142,6 @@ class Staging:
         self.first_id = 0
         self._seen_count = 0
         self._roster_size: int | None = None
-        self._sql_short = _insert_sql(connection, stage, _SHORT)
-        self._sql_long = _insert_sql(connection, stage, _LONG)
-        self._sql_unseen = _insert_sql(connection, unseen, ("id",))
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -181,10 +186,9 @@ class Staging:
 
     def flush(self) -> None:
         """Hand over what was added."""
-        for sql, rows in ((self._sql_short, self._short), (self._sql_long, self._long)):
-            if rows:
-                self.connection.exec_driver_sql(sql, rows)
-                rows.clear()
+        for columns, rows in ((_SHORT, self._short), (_LONG, self._long)):
+            _insert_rows(self.connection, stage, columns, rows)
+            rows.clear()
 
     def close_input(self) -> None:
         """End the adding: find the row of the roster that each row is about."""
@@ -193,7 +197,7 @@ class Staging:
         rows = sorted(self.known.values())
         self.known.clear()
         for start in range(0, len(rows), BATCH):
-            self.connection.exec_driver_sql(self._sql_unseen, [(one,) for one in rows[start : start + BATCH]])
+            _insert_rows(self.connection, unseen, ("id",), [(one,) for one in rows[start : start + BATCH]])
         self._match()
 
     def _match(self) -> None:

@@ -38,8 +38,6 @@ class Counted:
     lost_zeros: Sequence[tuple[str, str]] = ()
     """(known id, id in the file) where the second is the first without its leading zeros."""
     delta: bool = False
-    cut: bool = False
-    """True where the last line lacks its line end although the last accepted file had one."""
     manifest_rows: int | None = None
     manifest_sha256: str | None = None
     sha256: str = ""
