@@ -10,7 +10,8 @@ from bridge.faults import Fault
 from bridge.feed_settings import FeedSettings
 from bridge.roster import RosterRow
 from bridge.rows import shown
-from bridge.store.staging import REFUSED, Staging
+from bridge.store.stage_tables import REFUSED
+from bridge.store.staging import Staging
 from bridge.sync.trust import Sharer, circles, wrongly_shared
 from jobs.feed_reading import Findings, Found
 from mappings.people import letters_lost

@@ -17,7 +17,8 @@ from bridge.roster import RosterRow
 from bridge.rows import Row, shown
 from bridge.store import encoding
 from bridge.store.feeds import MOST_FINDINGS
-from bridge.store.staging import REFUSED, Staging
+from bridge.store.stage_tables import REFUSED
+from bridge.store.staging import Staging
 from connectors.tables import Table, TableOptions, open_table
 from mappings.columns import (
     DATES,

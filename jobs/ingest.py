@@ -13,7 +13,8 @@ from bridge.feed_settings import FeedSettings
 from bridge.ports import FixConfiguration
 from bridge.store import Store, feeds, roster
 from bridge.store.feeds import Feed, Rejection, Snapshot, UnmappedTitle
-from bridge.store.staging import CREATED, HELD, REFUSED, UNCHANGED, UPDATED, WAITING, Staging, staging
+from bridge.store.stage_tables import CREATED, HELD, REFUSED, UNCHANGED, UPDATED, WAITING
+from bridge.store.staging import Staging, staging
 from bridge.sync import trust
 from bridge.sync.clock import Clock
 from bridge.sync.lease import holding

@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, delete, exists, func, insert, literal, or_, select, update
 
 from bridge.roster import CONTENT, RosterRow
-from bridge.store.feed_tables import AbsenceRow, RosterTable, WaitingRow
-from bridge.store.staging import (
+from bridge.store.feed_tables import WaitingRow
+from bridge.store.stage_tables import (
     REFUSED,
     UNCHANGED,
     WAITING,
-    Staging,
+    absence,
     is_created,
     is_updated,
     missing,
+    roster,
     stage,
     unseen,
 )
+from bridge.store.staging import Staging
 from bridge.store.state import table_of
 
-roster = table_of(RosterTable)
 waiting = table_of(WaitingRow)
-absence = table_of(AbsenceRow)
 
 _KEPT = ("person", "job", *CONTENT)
 

@@ -1,24 +1,18 @@
 """Staging: the rows of one file in tables of their own, and their comparison with what the feed last said, as sets.
 
-The tables are temporary: they live with one connection, cost the store's log nothing, and take no lock. Only `applied`
+The tables are temporary: they live with one connection, cost the store's log nothing, and take no lock. Only `take_over`
 (in `bridge.store.roster`) writes what lasts. Memory is bounded by the batch.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     Connection,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
     and_,
     case,
     delete,
@@ -34,96 +28,31 @@ from sqlalchemy import (
 
 from bridge.roster import CONTENT, RosterRow
 from bridge.store import Store
-from bridge.store.feed_tables import AbsenceRow, RosterTable, StagedRow, WaitingRow
+from bridge.store.feed_tables import StagedRow, WaitingRow
+from bridge.store.stage_tables import (
+    BATCH,
+    CREATED,
+    HELD,
+    LONG,
+    REFUSED,
+    SHORT,
+    UNCHANGED,
+    UNSEEN,
+    UPDATED,
+    WAITING,
+    absence,
+    asked,
+    bosses,
+    insert_rows,
+    is_created,
+    is_good,
+    is_updated,
+    metadata,
+    roster,
+    stage,
+    unseen,
+)
 from bridge.store.state import table_of
-
-BATCH = 5_000
-"""Rows handed to the database at once."""
-
-REFUSED, WAITING, HELD = "refused", "waiting", "held"
-CREATED, UPDATED, UNCHANGED = "created", "updated", "unchanged"
-
-UNSEEN = "unseen"
-"""Marks, among rows kept for later, those of the roster that the file did not repeat word for word."""
-
-_metadata = MetaData()
-
-stage = Table(
-    "stage",
-    _metadata,
-    Column("line", Integer, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary, nullable=False),
-    *(
-        Column(name, Text, nullable=False, server_default={"status": "active", "primary": "1"}.get(name, ""))
-        for name in RosterRow._fields
-    ),
-    Column("action", Text, nullable=False, server_default=""),
-    Column("verdict", Text, nullable=False, server_default=""),
-    Column("roster_id", Integer),
-    prefixes=["TEMPORARY"],
-)
-"""The rows of the file that are not word for word as they were; `verdict` is what becomes of each."""
-
-unseen = Table(
-    "stage_unseen",
-    _metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    prefixes=["TEMPORARY"],
-)
-"""Rows of the roster that the file does not repeat word for word: the others are unchanged."""
-
-bosses = Table("stage_boss", _metadata, Column("person", Text, primary_key=True), prefixes=["TEMPORARY"])
-"""Everybody whom somebody names as manager."""
-
-asked = Table(
-    "stage_address",
-    _metadata,
-    Column("line", Integer, primary_key=True, autoincrement=False),
-    Column("email", Text, nullable=False),
-    Column("person", Text, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-"""Addresses that are new to their person."""
-
-missing = Table(
-    "stage_missing",
-    _metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    prefixes=["TEMPORARY"],
-)
-"""Rows of the roster that the file lacks."""
-
-PLAIN = ("person", "first_name", "last_name", "email", "username", "status", "title", "unit", "manager", "start")
-"""What most rows say and nothing else but `extra`; such rows are handed over in short form."""
-
-_SHORT = ("line", "hash", *PLAIN, "extra")
-_LONG = ("line", "hash", *RosterRow._fields, "action", "verdict")
-
-roster = table_of(RosterTable)
-absence = table_of(AbsenceRow)
-
-is_good = stage.c.verdict == ""
-is_created = and_(is_good, stage.c.roster_id.is_(None))
-"""Once `decide` has been called: the row makes a job known."""
-is_updated = and_(is_good, stage.c.roster_id.is_not(None))
-"""Once `decide` has been called: the row changes what is known."""
-
-
-def _insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows in the driver's own quickest way: they come by the hundred thousand."""
-    if not rows:
-        return
-    quote = connection.dialect.identifier_preparer.quote
-    names = ", ".join(quote(name) for name in columns)
-    if connection.dialect.name == "postgresql":
-        driver: Any = connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(f"COPY {quote(table.name)} ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-        return
-    marks = ", ".join("?" * len(columns))
-    statement = f"INSERT INTO {quote(table.name)} ({names}) VALUES ({marks})"  # noqa: S608  names from this module
-    connection.exec_driver_sql(statement, list(rows))
 
 
 class Staging:
@@ -186,8 +115,8 @@ class Staging:
 
     def flush(self) -> None:
         """Hand over what was added."""
-        for columns, rows in ((_SHORT, self._short), (_LONG, self._long)):
-            _insert_rows(self.connection, stage, columns, rows)
+        for columns, rows in ((SHORT, self._short), (LONG, self._long)):
+            insert_rows(self.connection, stage, columns, rows)
             rows.clear()
 
     def close_input(self) -> None:
@@ -197,7 +126,7 @@ class Staging:
         rows = sorted(self.known.values())
         self.known.clear()
         for start in range(0, len(rows), BATCH):
-            _insert_rows(self.connection, unseen, ("id",), [(one,) for one in rows[start : start + BATCH]])
+            insert_rows(self.connection, unseen, ("id",), [(one,) for one in rows[start : start + BATCH]])
         self._match()
 
     def _match(self) -> None:
@@ -612,13 +541,13 @@ def staging(store: Store, feed: str, others: Collection[str]) -> Iterator[Stagin
         staged = Staging(connection, feed, others)
         try:
             with staged.reading():
-                _metadata.create_all(connection, checkfirst=False)
+                metadata.create_all(connection, checkfirst=False)
             yield staged
         finally:
             if connection.in_transaction():
                 connection.rollback()
             if connection.dialect.name == "sqlite" and connection.engine.url.database in (None, "", ":memory:"):
                 with staged.reading():
-                    _metadata.drop_all(connection, checkfirst=False)
+                    metadata.drop_all(connection, checkfirst=False)
             else:
                 connection.detach()  # closing it for good takes the temporary tables away, at no cost

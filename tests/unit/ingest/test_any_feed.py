@@ -88,7 +88,9 @@ def other_delimiter(chance: random.Random, content: bytes) -> bytes:
 
 def other_encoding(chance: random.Random, content: bytes) -> bytes:
     """Write it in another encoding than anybody expects."""
-    return content.decode().encode(chance.choice(("utf-16", "utf-16-le", "cp1252", "utf-8-sig", "utf-32")), "replace")
+    return content.decode(errors="replace").encode(
+        chance.choice(("utf-16", "utf-16-le", "cp1252", "utf-8-sig", "utf-32")), "replace"
+    )
 
 
 DAMAGES: tuple[Damage, ...] = (
