@@ -1,7 +1,7 @@
 """Staging: the rows of one file in tables of their own, and their comparison with what the feed last said, as sets.
 
-The tables are temporary: they live with one connection, cost the store's log nothing, and take no lock. Only `take_over`
-(in `bridge.store.roster`) writes what lasts. Memory is bounded by the batch.
+The tables are temporary: they live with one connection, cost the store's log nothing, and take no lock. What lasts is
+written by `take_over` in `bridge.store.roster` alone. Memory is bounded by the batch.
 """
 
 from __future__ import annotations
