@@ -149,7 +149,7 @@ class HierarchyImport:
         lengths = LengthCheck(table, self.journal)
         chosen = table.selection.plain
         at = {name: table.index.get(name, -1) for name in chosen}
-        erase = self.options.csvsaveemptyfields
+        erase = self.options.erases
         custom = [(name, table.index[name]) for name in table.selection.custom if name in table.index]
         self.custom_columns = [name for name, _ in custom]
         refused: str | None = None
@@ -160,19 +160,18 @@ class HierarchyImport:
                 fields = [value if place == described else clean_text(value) for place, value in enumerate(fields)]
 
             def value_of(name: str, fields: list[str] = fields) -> str | None:
-                """A plain column's value: absent from the file it is empty, not imported it is None."""
-                place = at.get(name)
-                if place is None:
+                """A plain column's value; None leaves what is there: not imported, or not in the file."""
+                place = at.get(name, -1)
+                if place < 0:
                     return None
-                value = fields[place] if place >= 0 else ""
+                value = fields[place]
                 return None if value == "" and not erase else value
 
             idnumber = value_of("idnumber")
             row = _Row(line, idnumber or "")
             row.framework = value_of("frameworkidnumber")
             row.parent = value_of("parentidnumber")
-            type_name = value_of("typeidnumber")
-            row.type = ("" if erase else None) if type_name == "0" else type_name
+            row.type = self._type_of(fields, at, erase)
             row.deleted = "deleted" in at and clean_int(fields[at["deleted"]] if at["deleted"] >= 0 else "") == 1
             text = fields[at["timemodified"]] if at.get("timemodified", -1) >= 0 else ""
             stamp = self.now if text in {"", "0"} else times.stored(text)
@@ -208,6 +207,14 @@ class HierarchyImport:
             raise Aborted(reason, refused)
         for row in self.rows:
             self.first_of.setdefault(row.idnumber, row)
+
+    @staticmethod
+    def _type_of(fields: list[str], at: dict[str, int], erase: bool) -> str | None:
+        """The type; a column switched on but not in the file, or a 0, is a blank."""
+        if "typeidnumber" not in at:
+            return None
+        text = fields[at["typeidnumber"]] if at["typeidnumber"] >= 0 else ""
+        return text if text not in {"", "0"} else ("" if erase else None)
 
     def _read_aggregation(self, row: _Row, fields: list[str], at: dict[str, int], erase: bool) -> None:
         name = "assignavailability" if self.settings.competency_assignment else "aggregationmethod"
@@ -271,10 +278,6 @@ class HierarchyImport:
         raise Aborted(reason, detail)
 
     def _check(self) -> None:
-        if not self.options.sourceallrecords and self.options.switched.get("deleted") is False:
-            self.journal.add("error", f"{self.element}sync", "deletefieldmissingnotallrecords")
-            reason = "deletefieldmissingnotallrecords"
-            raise Aborted(reason)
         presumed = self.element in self.state.presumed
         frameworks = {row.framework for row in self.rows if row.framework is not None}
         self._stop_on("frameworkxnotexist", [] if presumed else sorted(frameworks - self.hierarchy.frameworks.keys()))
@@ -305,6 +308,10 @@ class HierarchyImport:
                 self._fail("aggregrationmethodmusthavevalue", idnumber=idnumber)
             if unset:
                 self._stop("aggregrationmethodmusthavevalue", ", ".join(unset))
+        if not self.options.sourceallrecords and self.options.switched.get("deleted") is False:
+            self.journal.add("error", f"{self.element}sync", "deletefieldmissingnotallrecords")
+            reason = "deletefieldmissingnotallrecords"
+            raise Aborted(reason)
 
     def _stop_on(self, code: str, names: list[str]) -> None:
         if names:
@@ -347,7 +354,11 @@ class HierarchyImport:
             if row.idnumber in unchanged:
                 row.rule = "timemodified"
             else:
-                self._sync(row, set())
+                try:
+                    self._sync(row, set())
+                except Aborted as stop:
+                    self.journal.add("error", "syncitem", stop.reason, idnumber=stop.detail)
+                    raise
 
     def _sync(self, row: _Row, above: set[str]) -> None:
         if not self.options.allow_create and not self.options.allow_update:
@@ -360,7 +371,6 @@ class HierarchyImport:
             framework = ""
         if framework is None:
             if item is None:
-                self.journal.add("error", "syncitem", "existingitemxframeworkidnotfound", idnumber=row.idnumber)
                 row.outcome, row.rule = "refuse", "existingitemxframeworkidnotfound"
                 reason = "existingitemxframeworkidnotfound"
                 raise Aborted(reason, row.idnumber)
@@ -392,7 +402,12 @@ class HierarchyImport:
             return None
         found = self.hierarchy.by_idnumber.get(row.parent)
         if found is None and row.parent in self.first_of and row.parent not in above:
-            self._sync(self.first_of[row.parent], above | {row.idnumber})
+            try:
+                self._sync(self.first_of[row.parent], above | {row.idnumber})
+            except Aborted as stop:
+                reason = "cannotsyncitemparent"
+                row.outcome, row.rule = "refuse", reason
+                raise Aborted(reason, row.parent) from stop
             found = self.hierarchy.by_idnumber.get(row.parent)
         return found
 

@@ -128,7 +128,7 @@ class JobImport:
         # A column the file lacks reads the None put behind the last field.
         kept: Callable[[list[Any]], tuple[Any, ...]] = itemgetter(*(at.get(name, -1) for name in _KEPT))
         dates = [(name, at[name]) for name in _DATES if name in at]
-        erase = self.options.csvsaveemptyfields
+        erase = self.options.erases
         refused: str | None = None
         for line, raw, tagged in table.rows():
             fields = [value.strip(TRIM) for value in raw]
@@ -285,6 +285,7 @@ class JobImport:
         self._check_people(left, "manager")
         if self.settings.modern:
             self._check_people(left, "tempmanager")
+            self._check_expiry(left)
         self._check_people(left, "appraiser")
         self._check_twice(left)
         for row in left:
@@ -312,6 +313,15 @@ class JobImport:
             value = value_of(row)
             if value and value not in known and self.state.find_user(value) is None:
                 self._refuse(row, "checksanity", f"{role}xnotexistjobassignment", value)
+
+    def _check_expiry(self, rows: list[_Row]) -> None:
+        """A temporary manager needs a date in the future until which the person stands in."""
+        for row in rows:
+            if row.tempmanageridnumber and not row.tempmanagerexpirydate:
+                self._refuse(row, "checksanity", "tempmanagerxexpirydatenotset", row.tempmanageridnumber)
+        for row in rows:
+            if row.tempmanageridnumber and row.tempmanagerexpirydate and int(row.tempmanagerexpirydate) <= self.now:
+                self._refuse(row, "checksanity", "tempmanagerxexpirydateinthepast", row.tempmanageridnumber)
 
     def _check_twice(self, rows: list[_Row]) -> None:
         seen: set[tuple[str, str]] = set()
@@ -355,7 +365,7 @@ class JobImport:
                 continue
             found, error, value = self._manager_job(row, role, name)
             if found is None:
-                if error in {"managerxhasnojobassignment"} or "jaxnotexist" in error:
+                if "hasnojobassignment" in error or "jaxnotexist" in error:
                     if name in self.state.presumed_users or "jobassignment" in self.state.presumed:
                         continue
                     if not last:
@@ -378,7 +388,7 @@ class JobImport:
         assert user is not None  # noqa: S101 - the checks refuse rows whose manager is unknown
         column = f"{role}jaidnumber"
         if column not in self._columns:
-            return self.state.first_job(user), "managerxhasnojobassignment", name
+            return self.state.first_job(user), f"{role}xhasnojobassignment", name
         wanted = getattr(row, column)
         if not wanted:
             return None, f"empty{role}jobassignmentidnumber", name
@@ -397,7 +407,7 @@ class JobImport:
             return ""
         if job is not None and not job.totarasync:
             return "jobassignmentsyncdisabled"
-        error = self._single_check(row, job, user, manager, temporary)
+        error = self._single_check(row, job, user, manager)
         if error:
             return error
         created = job is None
@@ -411,17 +421,11 @@ class JobImport:
         row.outcome, row.rule = "create" if created else "update", row.warning or code
         return ""
 
-    def _single_check(self, row: _Row, job: Job | None, user: User, manager: Job | None, temporary: Job | None) -> str:
+    def _single_check(self, row: _Row, job: Job | None, user: User, manager: Job | None) -> str:
         start = row.startdate if row.startdate is not None else (job.startdate if job else None)
         end = row.enddate if row.enddate is not None else (job.enddate if job else None)
         if start and end and int(start) > int(end):
             return "startafterendjobassignment"
-        if temporary is not None:
-            expiry = row.tempmanagerexpirydate
-            if not expiry:
-                return "emptytempmanagerexpirydate"
-            if int(expiry) <= self.now:
-                return "tempmanagerexpirydatenotinfuture"
         if job is not None:
             boss = manager
             if boss is None and row.manageridnumber is None:

@@ -143,8 +143,16 @@ TEXTS: dict[str, str] = {
     "tempmanagerjaxnotexistjobassignment": (
         "Job assignment '{value}' for temporary manager '{manageridnumber}' does not exist. {skipped}"
     ),
-    "emptytempmanagerexpirydate": "The temporary manager's expiry date is missing. {skipped}",
-    "tempmanagerexpirydatenotinfuture": "The temporary manager's expiry date must be in the future. {skipped}",
+    "tempmanagerxhasnojobassignment": (
+        "User '{manageridnumber}' does not have a job assignment and was set to be assigned as temporary manager. "
+        "{skipped}"
+    ),
+    "tempmanagerxexpirydatenotset": (
+        "The expiry date is not set for assigning '{value}' as temporary manager. {skipped}"
+    ),
+    "tempmanagerxexpirydateinthepast": (
+        "The expiry date can not be in the past for assigning '{value}' as temporary manager. {skipped}"
+    ),
     "startafterendjobassignment": "Start date cannot be later than end date. {skipped}",
     "managementloop": (
         "Skipped job assignment '{idnumber}' for user '{useridnumber}' as creating it would generate a circular "

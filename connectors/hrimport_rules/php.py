@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 # The characters PHP's trim() removes from both ends.
 TRIM = " \t\n\r\0\x0b"
 _SPACE = " \t\n\r\x0b\x0c"
+_BLANKS = frozenset(_SPACE)
 _NUMERIC = re.compile(r"[ \t\n\r\v\f]*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?[ \t\n\r\v\f]*")
 _INTEGER = re.compile(r"[ \t\n\r\v\f]*[+-]?\d+[ \t\n\r\v\f]*")
 _LEADING_INTEGER = re.compile(r"[ \t\n\r\v\f]*([+-]?\d+)")
@@ -178,6 +179,11 @@ def _tag_end(text: str, start: int) -> int:
     if text.startswith("<!--", start):
         end = text.find("-->", start + 4)
         return len(text) if end < 0 else end + 3
+    if text.startswith("<?", start):
+        end = text.find("?>", start + 1)
+        return len(text) if end < 0 else end + 2
+    # Within <!...> a further "<" is no tag of its own.
+    nests = not text.startswith("<!", start)
     quote = ""
     depth = 0
     for index in range(start + 1, len(text)):
@@ -188,7 +194,7 @@ def _tag_end(text: str, start: int) -> int:
         elif char in "\"'":
             quote = char
         elif char == "<":
-            depth += 1
+            depth += nests and text[index + 1 : index + 2] not in _BLANKS
         elif char == ">":
             if depth:
                 depth -= 1

@@ -57,7 +57,9 @@ class ElementSettings:
     """The options of one element, named as in the site's configuration."""
 
     sourceallrecords: bool = False
-    csvsaveemptyfields: bool = False
+    # Whether a blank cell erases. None where the site's choice is not known: then it does, as on the recorded site
+    # (order 60), which is also the reading that stops more files.
+    csvsaveemptyfields: bool | None = None
     allow_create: bool = True
     allow_update: bool = True
     # Hierarchies and job assignments: 0 no, 1 yes. Users: 0 keep, 1 delete, 2 suspend.
@@ -77,6 +79,11 @@ class ElementSettings:
     updateidnumbers: bool = False
     # Whether an earlier import linked jobs by id number; None: the site's state tells.
     previouslylinkedonjobassignmentidnumber: bool | None = None
+
+    @property
+    def erases(self) -> bool:
+        """Whether a blank cell erases what the site holds (otherwise it leaves it)."""
+        return self.csvsaveemptyfields is not False
 
 
 def _default_elements() -> dict[str, ElementSettings]:

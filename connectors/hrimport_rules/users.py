@@ -136,7 +136,7 @@ class UserImport:
         custom = [(name, table.index[name]) for name in table.selection.custom if name in table.index]
         checked = self._checked_custom(custom)
         self._has_email = "email" in at
-        erase = self.options.csvsaveemptyfields
+        erase = self.options.erases
         id_at, name_at, mail_at = at["idnumber"], at["username"], at.get("email", -1)
         time_at, deleted_at, suspended_at = at["timemodified"], at.get("deleted", -1), at.get("suspended", -1)
         first_at, last_at = at.get("firstname", -1), at.get("lastname", -1)
@@ -169,7 +169,8 @@ class UserImport:
             if suspended_at >= 0 and (fields[suspended_at] or erase):
                 row.suspended = fields[suspended_at] not in {"", "0"}
             if mail_at >= 0:
-                row.email = fields[mail_at]
+                # Where blank cells are known to leave what is there, a blank address is no address to check.
+                row.email = None if fields[mail_at] == "" and not erase else fields[mail_at]
             if not row.deleted or self.options.sourceallrecords:
                 if first_at >= 0 and not fields[first_at]:
                     self._doubt("firstname", row, "")
@@ -215,7 +216,7 @@ class UserImport:
     ) -> None:
         for name, place, definition in checked:
             value = fields[place]
-            if value == "" and not self.options.csvsaveemptyfields:
+            if value == "" and not self.options.erases:
                 continue
             if definition.required and value == "":
                 self._doubt("required", row, name)
@@ -333,18 +334,22 @@ class UserImport:
             return self.rows
         return [row for row in self.rows if not row.deleted]
 
-    def _check_twice(self, code: str, key: Callable[[_Row], str]) -> None:
+    def _check_twice(self, code: str, key: Callable[[_Row], str | None]) -> None:
+        """Refuse all rows with a value that counted rows share; None is no value."""
         seen: set[str] = set()
         twice: set[str] = set()
         for row in self._counted():
             value = key(row)
+            if value is None:
+                continue
             if value in seen:
                 twice.add(value)
             seen.add(value)
         if twice:
             for row in self.rows:
-                if key(row) in twice:
-                    self._refuse(row, code, value=key(row))
+                value = key(row)
+                if value in twice:
+                    self._refuse(row, code, value=value)
 
     def _check_usernames(self) -> None:
         for row in self.rows:
@@ -384,18 +389,19 @@ class UserImport:
         counted = self._counted()
         if not self.options.defaultsyncemail:
             for row in counted:
-                if not valid_email(row.email or ""):
+                if row.email is not None and not valid_email(row.email):
                     self._refuse(row, "invalidemailx")
-            if self.settings.modern:
-                for row in counted:
-                    if not row.email and row.idnumber not in self.state.user_by_idnumber:
+            if self.settings.modern and self.options.allow_create:
+                # Rows marked deleted are looked at as well.
+                for row in self.rows:
+                    if not row.email and row.idnumber and row.idnumber not in self.state.user_by_idnumber:
                         self._refuse(row, "emptyemailusercreation")
         if self.options.allowduplicatedemails:
             return
         for row in counted:
-            if not row.email:
+            if row.email == "":
                 self._refuse(row, "emptyvalueemailx")
-        self._check_twice("duplicateuserswithemailx", lambda row: (row.email or "").lower())
+        self._check_twice("duplicateuserswithemailx", lambda row: None if row.email is None else row.email.lower())
         self._check_in_site("duplicateusersemailxdb", "email")
 
     def _check_custom(self) -> None:
