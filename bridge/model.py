@@ -254,6 +254,14 @@ class Architecture:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """The part of a company that is pushed, where it is not the whole: the units and positions in it."""
+
+    units: frozenset[str] = frozenset()
+    positions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Workforce:
     """The people and their jobs, as of one day, that the accepted feeds describe."""
 
@@ -262,6 +270,8 @@ class Workforce:
     assignments: tuple[JobAssignment, ...] = ()
     absent: frozenset[str] = frozenset()
     """Keys of people whose absence is confirmed; anyone else who is missing is simply not spoken of."""
+    extent: Extent | None = None
+    """Where only part of the company is pushed: what is in it. People outside are not spoken of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +281,8 @@ class Desired:
     architecture: Architecture = field(default_factory=Architecture)
     workforce: Workforce | None = None
     """None where no feed is in play: then nothing about people is planned."""
+    notes: tuple[str, ...] = ()
+    """What a reviewer should know about where this comes from: which files, which day, which part of the company."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,8 @@ class KindSpec:
     removed_by: str = ""
     """A field that, once true, is what a removal does (an account's *suspended*): setting it counts as a removal in
     limits."""
+    of_people: bool = False
+    """True for what feeds of people fill (accounts, memberships, plans); else it comes from the job architecture."""
     cleared_by: str = ""
     """A tree kind: whenever a child of K is made, moved or removed there, the LMS drops this kind's object with key K,
     so that it has to be set again, after everything else."""

@@ -43,6 +43,17 @@ class LimitSettings(_Strict):
     small: Annotated[int, Field(ge=0)] = 0
 
 
+class PilotSettings(_Strict):
+    """The part of the company that is pushed: people in these units (and below), positions, or named. Empty: all."""
+
+    units: tuple[str, ...] = ()
+    positions: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.units or self.positions or self.people)
+
+
 class SiteSettings(_Strict):
     """One LMS instance."""
 
@@ -50,6 +61,9 @@ class SiteSettings(_Strict):
     url: str = ""
     token: str = ""
     model: str = ""
+    feeds: tuple[str, ...] | None = None
+    """The feeds whose people it holds, the one that speaks first where several list somebody; None: not said."""
+    pilot: PilotSettings = PilotSettings()
     policy: dict[str, Literal["enforce", "respect", "report"]] = Field(default_factory=dict)
     erase: tuple[str, ...] = ()
     limits: dict[str, LimitSettings] = Field(default_factory=dict)

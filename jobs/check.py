@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bridge.ports import Capabilities, Checklist, Remark, Severity
+from bridge.model import Desired
+from bridge.ports import Capabilities, Checklist, Finding, Remark, Severity
+from bridge.store import feeds
+from bridge.sync.clock import Clock
 from connectors.moodle.framework_csv import scale_file
-from jobs.push import wanted
+from jobs.desired import Wish, feeds_of, wanted
 from jobs.sites import Workplace
 
 
@@ -28,9 +32,10 @@ class CheckReport:
 def check(place: Workplace, model: Path | None) -> CheckReport:
     """Ask the site what it is, and with a model also whether that model can go there. Writes nothing."""
     capabilities = place.port.probe()
+    capabilities = replace(capabilities, findings=(*capabilities.findings, *_feeds(place)))
     if model is None and not place.settings.model:
         return CheckReport(capabilities)
-    desired = wanted(place, model)
+    desired = _architecture(place, model)
     # A port is asked for what else it offers as any object.
     port: object = place.port
     if isinstance(port, Checklist):
@@ -40,6 +45,29 @@ def check(place: Workplace, model: Path | None) -> CheckReport:
     return CheckReport(capabilities, waits)
 
 
+def _architecture(place: Workplace, model: Path | None) -> Desired:
+    """Return what the site should say of the job architecture alone: a feed in quarantine is no fault of the site."""
+    rules = replace(place.rules, scope=replace(place.rules.scope, of_people=False))
+    return wanted(replace(place, rules=rules), Wish(model), Clock())
+
+
+def _feeds(place: Workplace) -> Iterator[Finding]:
+    """Yield how the feeds stand that the site's people come from."""
+    for name in feeds_of(place):
+        with place.store.read() as connection:
+            feed = feeds.find_feed(connection, name)
+        subject = f"feed {name}"
+        if feed.quarantined:
+            remedy = f"See `lms-bridge feed status`, then `lms-bridge feed release {name} --reason TEXT`."
+            yield Finding(subject, False, f"in quarantine, so that no people are pushed: {feed.reason}", remedy)
+        elif feed.accepted_id is None:
+            yield Finding(
+                subject, False, "nothing was accepted yet, so that no people are pushed.", "lms-bridge ingest"
+            )
+        else:
+            yield Finding(subject, True, "accepted; its people are pushed to this site.")
+
+
 def write_scale_file(place: Workplace, model: Path | None, path: Path) -> None:
     """Write a framework file from which Moodle's own importer makes the model's scales; its web services cannot."""
-    scale_file(wanted(place, model).architecture, path)
+    scale_file(_architecture(place, model).architecture, path)

@@ -87,7 +87,7 @@ def _push_twice(
 ) -> None:
     say(f"\n$ lms-bridge push --model {model} --yes")
     began = time.monotonic()
-    first = push.push(place, model, Clock())
+    first = push.push(place, push.Wish(model), Clock())
     seconds = time.monotonic() - began
     requests = moodle.requests.total
     for kind, actions in first.tally.to_json().items():
@@ -99,7 +99,7 @@ def _push_twice(
     report.numbers["first_push"] = {"applied": first.tally.count("applied"), "seconds": seconds, "requests": requests}
     report.expect("the first push ends well", first.state == "done")
     say(f"\n$ lms-bridge push --model {model} --yes        # once more")
-    second = push.push(place, model, Clock())
+    second = push.push(place, push.Wish(model), Clock())
     say(f"{second.tally.count('applied'):,} changes: the LMS says what the files say.")
     report.numbers["second_push"] = {"applied": second.tally.count("applied")}
     report.expect("the second push writes nothing", not second.plan.changes)
@@ -113,11 +113,11 @@ def _tamper(
     victim["shortname"] = "Edited by hand in Moodle"
     say(f"\nSomebody renames “{was}” in Moodle …")
     say(f"$ lms-bridge plan --model {model}")
-    plan = push.plan(place, model, Clock())
+    plan = push.plan(place, push.Wish(model), Clock())
     for drift in plan.drifts:
         say(f"  ! {drift.kind} {drift.key} {drift.field}: “{drift.applied}” → “{drift.actual}” ({drift.stance.value})")
     report.expect("the edit shows as drift", [drift.actual for drift in plan.drifts] == ["Edited by hand in Moodle"])
-    push.push(place, model, Clock())
+    push.push(place, push.Wish(model), Clock())
     say(f"After a push it is “{victim['shortname']}” again.")
     report.expect("the edit is put back", victim["shortname"] == was)
 

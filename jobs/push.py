@@ -2,64 +2,76 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
-from bridge.faults import Fault
-from bridge.model import Desired
 from bridge.ports import FixConfiguration, LmsPort
+from bridge.settings import PilotSettings
 from bridge.store import state
 from bridge.sync.clock import Clock
-from bridge.sync.plan import ChangePlan, plan_from_json
+from bridge.sync.plan import ChangePlan, Scope, plan_from_json
 from bridge.sync.push import WATCHING, PushReport, Watching
 from bridge.sync.push import preview as preview_plan
 from bridge.sync.push import push as push_desired
 from bridge.sync.undo import plan_undo
 from bridge.sync.undo import undo as undo_run
-from jobs.architecture import ArchitectureReading, read_architecture
+from jobs.desired import FaultyFiles, Wish, read_model, wanted
 from jobs.sites import Workplace
 
-
-class FaultyFiles(FixConfiguration):
-    """The files of the job architecture have faults; nothing is planned from them."""
-
-    def __init__(self, folder: Path, faults: tuple[Fault, ...]) -> None:
-        shown = "\n  ".join(str(fault) for fault in faults[:50])
-        more = f"\n  and {len(faults) - 50:,} more" if len(faults) > 50 else ""
-        count = "1 fault" if len(faults) == 1 else f"{len(faults):,} faults"
-        super().__init__(
-            f"{count} in {folder}. Nothing was planned or sent: mend them and run this again.\n  {shown}{more}"
-        )
-        self.faults = faults
-
-
-def read_model(folder: Path) -> ArchitectureReading:
-    """Read a job architecture. Raises FaultyFiles with every fault at once."""
-    reading = read_architecture(folder)
-    if reading.faults:
-        raise FaultyFiles(folder, reading.faults)
-    return reading
+__all__ = [
+    "FaultyFiles",
+    "Wish",
+    "plan",
+    "preview_undo",
+    "push",
+    "read_model",
+    "read_plan",
+    "release",
+    "scope_of",
+    "undo",
+    "wanted",
+]
 
 
-def plan(place: Workplace, model: Path | None, clock: Clock) -> ChangePlan:
+def plan(place: Workplace, wish: Wish, clock: Clock) -> ChangePlan:
     """Return what a push would do now. Writes nothing."""
-    desired = wanted(place, model)
-    return preview_plan(place.site, place.port, place.store, desired, place.rules, clock)
-
-
-def wanted(place: Workplace, model: Path | None) -> Desired:
-    """Return what the site should say. Raises FaultyFiles."""
-    return Desired(read_model(place.model_folder(model)).architecture)
+    found = preview_plan(place.site, place.port, place.store, wanted(place, wish, clock), place.rules, clock)
+    found.asked = {
+        "as_of": wish.today(clock).isoformat(),
+        "kinds": sorted(place.rules.scope.kinds),
+        "scope": wish.scope.model_dump(),
+    }
+    return found
 
 
 def push(
-    place: Workplace, model: Path | None, clock: Clock, *, stored: Path | None = None, watching: Watching = WATCHING
+    place: Workplace, wish: Wish, clock: Clock, *, stored: Path | None = None, watching: Watching = WATCHING
 ) -> PushReport:
-    """Bring the site to what the files say; with a stored plan, exactly as far as that says."""
-    desired = wanted(place, model)
+    """Bring the site to what the files say; with a stored plan, exactly as far as that says, for the day it says."""
     reviewed = read_plan(stored) if stored is not None else None
+    if reviewed is not None:
+        place, wish = _as_asked(place, wish, reviewed)
+    desired = wanted(place, wish, clock)
     return push_desired(
         place.site, place.port, place.store, desired, place.rules, clock, stored=reviewed, watching=watching
     )
+
+
+def _as_asked(place: Workplace, wish: Wish, reviewed: ChangePlan) -> tuple[Workplace, Wish]:
+    """Return the day, the kinds and the part of the company that a stored plan was made for."""
+    asked = reviewed.asked
+    try:
+        if asked.get("as_of"):
+            wish = replace(wish, as_of=dt.date.fromisoformat(asked["as_of"]))
+        if asked.get("scope"):
+            wish = replace(wish, scope=PilotSettings.model_validate(asked["scope"]))
+        if asked.get("kinds"):
+            place = replace(place, rules=replace(place.rules, scope=scope_of(place.port, asked["kinds"])))
+    except ValueError as error:
+        raise FixConfiguration(f"The stored plan is damaged ({error}): make it again.") from error
+    return place, wish
 
 
 def read_plan(path: Path) -> ChangePlan:
@@ -89,10 +101,19 @@ def release(place: Workplace, run_id: int | None) -> int:
         return state.release(connection, place.site, run_id)
 
 
-def kinds_of(port: LmsPort, given: list[str]) -> frozenset[str]:
-    """Return the kinds a person named. Raises FixConfiguration where the LMS has no such kind."""
-    known = [spec.kind for spec in port.probe().kinds]
-    unknown = [kind for kind in given if kind not in known]
+GROUPS = ("people", "architecture")
+"""Names that stand for all kinds that feeds of people fill, and for all others."""
+
+
+def scope_of(port: LmsPort, given: Collection[str]) -> Scope:
+    """Return the kinds a person named, or groups of them. Raises FixConfiguration where the LMS has no such kind."""
+    kinds = port.probe().kinds
+    known = {spec.kind: spec.of_people for spec in kinds}
+    unknown = [kind for kind in given if kind not in known and kind not in GROUPS]
     if unknown:
-        raise FixConfiguration(f"There is no kind {', '.join(unknown)} here. There are: {', '.join(known)}.")
-    return frozenset(given)
+        raise FixConfiguration(
+            f"There is no kind {', '.join(unknown)} here. There are: {', '.join(known)}; and `people` and "
+            "`architecture` for all of one sort."
+        )
+    chosen = {kind for kind, of_people in known.items() if kind in given or GROUPS[not of_people] in given}
+    return Scope(frozenset(chosen), of_people=any(known[kind] for kind in chosen))

@@ -29,6 +29,8 @@ class Workplace:
     store: Store
     rules: Rules
     folder: Path
+    configuration: Settings
+    """All settings: a site's people come from feeds, which have settings of their own."""
 
     def model_folder(self, given: Path | None) -> Path:
         """Return the folder of the architecture files: the one given, else the site's own.
@@ -75,7 +77,7 @@ def workplace(settings: Settings, site: str | None, overrides: Mapping[str, Any]
     port = make(name, found, settings)
     store = Store.open(settings.store)
     try:
-        yield Workplace(name, found, port, store, rules_of(found, **(overrides or {})), settings.folder)
+        yield Workplace(name, found, port, store, rules_of(found, **(overrides or {})), settings.folder, settings)
     finally:
         port.close()
         store.close()

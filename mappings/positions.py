@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -67,6 +68,28 @@ def _agree(decided: dict[_Key, str | None], key: _Key, position: str) -> None:
 def same_title(title: str) -> str:
     """Return a title as titles are compared: without case, accents and surplus spaces."""
     return same_when_folded(title)
+
+
+def build_positions(jobs: Iterable[tuple[str, str, str, int]]) -> tuple[Position, ...]:
+    """Return the positions that rows of (code, title, grade, how many) name, for companies that keep no catalogue.
+
+    A position is called what most of its people are called, else by its code. Its level is the grade, where all of
+    them have one.
+    """
+    titles: dict[str, Counter[str]] = {}
+    grades: dict[str, set[str]] = {}
+    for code, title, grade, people in jobs:
+        if code:
+            titles.setdefault(code, Counter())[title] += people
+            grades.setdefault(code, set()).add(grade)
+    return tuple(
+        Position(
+            code,
+            min(found, key=lambda title: (not title, -found[title], title)) or code,
+            level=next(iter(grades[code])) or None if len(grades[code]) == 1 else None,
+        )
+        for code, found in sorted(titles.items())
+    )
 
 
 @dataclass(frozen=True, slots=True)

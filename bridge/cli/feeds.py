@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli.options import JsonOption, settings_here
+from bridge.cli.options import AsOfOption, JsonOption, day_of, settings_here
 from bridge.cli.screen import MISUSED, REFUSED, REJECTIONS, Screen
 from bridge.faults import Fault
 from bridge.ports import FixConfiguration
@@ -27,9 +27,6 @@ from jobs.ingest import release as decide
 from jobs.rejections import export_rejections, list_rejections
 
 FeedOption = Annotated[str | None, typer.Option("--feed", help="Which feed, where bridge.toml names several.")]
-AsOfOption = Annotated[
-    str | None, typer.Option("--as-of", help="Take this day for today (YYYY-MM-DD).", metavar="DATE")
-]
 
 MOST_SHOWN = 200
 """Faults printed for a person; --json and --out have them all."""
@@ -340,12 +337,7 @@ def _fault(fault: Fault) -> dict[str, Any]:
 
 def _day(text: str | None) -> dt.date:
     """Return the day that counts as today."""
-    if text is None:
-        return dt.datetime.now().astimezone().date()
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError as error:
-        raise FixConfiguration(f"--as-of {text} is not a day. Write it as YYYY-MM-DD.") from error
+    return day_of(text) or dt.datetime.now().astimezone().date()
 
 
 def _when(moment: float) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bridge.cli.screen import Screen
+from bridge.ports import FixConfiguration
 from bridge.settings import Settings, load_settings
-from bridge.sync.plan import Scope
-from jobs.push import kinds_of
+from jobs.push import scope_of
 from jobs.sites import Workplace, parse_limits, workplace
 
 SiteOption = Annotated[str | None, typer.Option("--site", help="Which LMS, where bridge.toml names several.")]
@@ -22,7 +24,23 @@ ModelOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")]
 KindOption = Annotated[
-    list[str] | None, typer.Option("--kind", help="Only this kind of object (may be given several times).")
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        help="Only this kind of object (may be given several times); `people` and `architecture` name all of one sort.",
+    ),
+]
+AsOfOption = Annotated[
+    str | None, typer.Option("--as-of", help="Take this day for today (YYYY-MM-DD).", metavar="DATE")
+]
+ScopeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        help="Only these people: unit=KEY (and below), position=KEY or person=KEY; may be given several times. Nobody "
+        "else is changed, nor counts as absent.",
+        metavar="WHAT=KEY",
+    ),
 ]
 LimitOption = Annotated[
     list[str] | None,
@@ -65,9 +83,15 @@ def opened(
     }
     with workplace(settings, site, overrides) as place:
         if kind:
-            scope = Scope(kinds_of(place.port, kind))
-            overrides["scope"] = scope
-            with workplace(settings, site, overrides) as narrowed:
-                yield narrowed
-        else:
-            yield place
+            place = replace(place, rules=replace(place.rules, scope=scope_of(place.port, kind)))
+        yield place
+
+
+def day_of(text: str | None) -> dt.date | None:
+    """Return the day that a person takes for today; None where nobody said. Raises FixConfiguration for no day."""
+    if text is None:
+        return None
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise FixConfiguration(f"--as-of {text} is not a day. Write it as YYYY-MM-DD.") from error

@@ -10,15 +10,18 @@ from typing import Annotated
 import typer
 
 from bridge.cli.options import (
+    AsOfOption,
     InitialOption,
     JsonOption,
     KindOption,
     LimitOption,
     ModelOption,
+    ScopeOption,
     SiteOption,
     UnverifiedOption,
     WaitOption,
     YesOption,
+    day_of,
     opened,
 )
 from bridge.cli.screen import CHANGES, DONE, FAILED, PENDING, REFUSED, Screen
@@ -28,6 +31,8 @@ from bridge.sync.clock import Clock
 from bridge.sync.plan import ChangePlan, check_limits, plan_to_json
 from bridge.sync.push import PushReport, Watching
 from jobs import push as job
+from jobs.desired import Wish
+from jobs.pilot import parse_scope
 from jobs.sites import Workplace
 
 Work = Callable[[Watching], PushReport]
@@ -47,6 +52,8 @@ def plan(
     out: Annotated[Path | None, typer.Option("--out", help="Store the plan here, for `push --plan`.")] = None,
     show_all: AllOption = False,
     kind: KindOption = None,
+    as_of: AsOfOption = None,
+    scope: ScopeOption = None,
     limit: LimitOption = None,
     initial: InitialOption = False,
     unverified: UnverifiedOption = False,
@@ -55,8 +62,9 @@ def plan(
 ) -> None:
     """Show what a push would change in the LMS. Writes nothing. Exit code 0: no changes, 10: changes."""
     screen = Screen(as_json)
+    wish = Wish(model, day_of(as_of), parse_scope(scope or ()))
     with opened(screen, site, kind=kind, limit=limit, initial=initial, unverified=unverified) as place:
-        found = job.plan(place, model, Clock())
+        found = job.plan(place, wish, Clock())
         plain = plan_to_json(found)
         if out is not None:
             out.write_text(json.dumps(plain, ensure_ascii=False, indent=1), "utf-8")
@@ -73,6 +81,8 @@ def push(
     ] = None,
     yes: YesOption = False,
     kind: KindOption = None,
+    as_of: AsOfOption = None,
+    scope: ScopeOption = None,
     limit: LimitOption = None,
     initial: InitialOption = False,
     unverified: UnverifiedOption = False,
@@ -82,9 +92,10 @@ def push(
 ) -> None:
     """Bring the LMS to what the files say: settle what is open, plan, ask, write, record."""
     screen = Screen(as_json)
+    wish = Wish(model, day_of(as_of), parse_scope(scope or ()))
     with opened(screen, site, kind=kind, limit=limit, initial=initial, unverified=unverified, wait=wait) as place:
         report = _watched(
-            screen, place, yes, lambda watching: job.push(place, model, Clock(), stored=plan, watching=watching)
+            screen, place, yes, lambda watching: job.push(place, wish, Clock(), stored=plan, watching=watching)
         )
     _conclude(screen, report)
 

@@ -276,6 +276,19 @@ def due(connection: Connection, feeds: Collection[str], as_of: str) -> list[tupl
     ]
 
 
+def who_is_listed(connection: Connection, feeds: Collection[str], people: Collection[str]) -> set[str]:
+    """Return which of some people the feeds list, or list from a later day on."""
+    found: set[str] = set()
+    asked = sorted(people)
+    for table in (roster, waiting):
+        for start in range(0, len(asked), 500):
+            statement = select(table.c.person).where(
+                table.c.feed.in_(sorted(feeds)), table.c.person.in_(asked[start : start + 500])
+            )
+            found.update(connection.execute(statement).scalars())
+    return found
+
+
 def titles_in_use(connection: Connection, feed: str) -> Iterator[tuple[str, str, str, str, int]]:
     """Yield (title, unit, grade, position code, how many) of the jobs of people who work here."""
     columns = (roster.c.title, roster.c.unit, roster.c.grade, roster.c.position)

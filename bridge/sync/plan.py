@@ -44,6 +44,8 @@ class Scope:
     """Which kinds are planned; empty for all."""
 
     kinds: frozenset[str] = frozenset()
+    of_people: bool = True
+    """Whether kinds that feeds of people fill are among them."""
 
     def covers(self, kind: str) -> bool:
         """Tell whether a kind is planned."""
@@ -74,6 +76,8 @@ class ChangePlan:
     """A digest of all that the files want."""
     base_counts: dict[str, int] = field(default_factory=dict)
     """Live objects in the base, by kind: what percentages in limits count from."""
+    asked: dict[str, Any] = field(default_factory=dict)
+    """What a person asked for beside the settings (a day, kinds, a part of the company), to be asked for again."""
     settled_counts: dict[str, int] = field(default_factory=dict)
     """Those of them that runs left which got to their end: what the percentages on creating count from."""
 
@@ -486,6 +490,7 @@ def plan_to_json(plan: ChangePlan) -> dict[str, Any]:
         "made_at": plan.made_at,
         "rules": plan.rules,
         "wanted": plan.wanted,
+        "asked": plan.asked,
         "counts": plan.counts(),
         "base_counts": plan.base_counts,
         "changes": [change_to_json(change) for change in plan.changes],
@@ -536,6 +541,7 @@ def plan_from_json(text: str) -> ChangePlan:
             seen={(kind, key): seen for kind, key, seen in plain["seen"]},
             rules=plain["rules"],
             wanted=plain["wanted"],
+            asked=plain.get("asked", {}),
             base_counts=plain["base_counts"],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

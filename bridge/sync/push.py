@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bridge.model import Desired
-from bridge.ports import Capabilities, LmsPort, Status
+from bridge.ports import Capabilities, LmsPort, Remark, Severity, Status
 from bridge.store import Store, journal, state
 from bridge.store.state import Base
 from bridge.sync.apply import Applier, Progress, Tally
@@ -132,7 +132,7 @@ def _plan(
     rules: Rules,
     clock: Clock,
 ) -> ChangePlan:
-    return make_plan(
+    plan = make_plan(
         site,
         port,
         capabilities,
@@ -144,3 +144,5 @@ def _plan(
         scope=rules.scope,
         unverified=rules.unverified,
     )
+    plan.remarks[:0] = [Remark(Severity.NOTE, "", "", says) for says in desired.notes]
+    return plan

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bridge.model import Desired
+from bridge.model import Desired, Organisation, Position
 from bridge.ports import Action, Change, Found, Item, KindSpec, Outcome, Removal, Severity, Status, outcome_of
 from connectors.moodle import given
 from connectors.moodle.accounts import Accounts
@@ -79,7 +79,7 @@ class Cohorts:
         self._keys = keys
         # Where cohorts are hidden from teachers anyway, hiding one says nothing.
         removal = Removal.HIDE if context.options.cohorts_visible else Removal.KEEP
-        self.spec = KindSpec("cohort", "cohort", "cohorts", removal)
+        self.spec = KindSpec("cohort", "cohort", "cohorts", removal, of_people=True)
 
     def translate(self, desired: Desired, left_out: frozenset[str]) -> Part:
         """Return one item a unit and one a position, where a feed is in play."""
@@ -89,10 +89,13 @@ class Cohorts:
         if desired.workforce is None:
             return part
         keys = self._keys
-        wanted = [("organisations", keys.unit(unit.key), unit.name, unit.key) for unit in architecture.organisations]
-        wanted += [("positions", keys.position(one.key), one.title, one.key) for one in architecture.positions]
-        part.complete = bool(architecture.organisations) and (
-            speaks_of(architecture, given.POSITIONS) or not keys.position("x")
+        units, positions = self._in_play(desired)
+        wanted = [("organisations", keys.unit(unit.key), unit.name, unit.key) for unit in units]
+        wanted += [("positions", keys.position(one.key), one.title, one.key) for one in positions]
+        part.complete = (
+            desired.workforce.extent is None
+            and bool(architecture.organisations)
+            and (speaks_of(architecture, given.POSITIONS) or not keys.position("x"))
         )
         seen: dict[str, str] = {}
         for group, idnumber, name, key in wanted:
@@ -113,6 +116,21 @@ class Cohorts:
                 part.remark(Severity.NOTE, "cohort", idnumber, f"Moodle keeps the name as {form.text!r}.")
             part.items.append(Item("cohort", idnumber, {"name": form.text}, group=group))
         return part
+
+    def _in_play(self, desired: Desired) -> tuple[Sequence[Organisation], Sequence[Position]]:
+        """Return the units and positions that have a cohort: all, or those of the part that is pushed."""
+        architecture = desired.architecture
+        staff = Staff.of(desired)
+        extent = None if staff is None else staff.workforce.extent
+        if staff is None or extent is None:
+            return architecture.organisations, architecture.positions
+        units = set(extent.units)
+        if self._context.options.roll_up_organisations:
+            units = {above for unit in units for above in staff.units_above(unit)}
+        return (
+            [unit for unit in architecture.organisations if unit.key in units],
+            [position for position in architecture.positions if position.key in extent.positions],
+        )
 
     def read(self) -> Iterator[Found]:
         """Yield every cohort with an ID number."""
@@ -223,7 +241,9 @@ def member_key(person: str, cohort: str) -> str:
 class CohortMembers:
     """Who is in the cohorts of units and positions. Members that the bridge did not put there stay."""
 
-    spec = KindSpec("cohort_member", "membership", "memberships", Removal.UNLINK, relation=True, by_key=True)
+    spec = KindSpec(
+        "cohort_member", "membership", "memberships", Removal.UNLINK, relation=True, by_key=True, of_people=True
+    )
     reads: Mapping[str, str] = {MEMBERS: "who is in which cohort cannot be compared"}
     writes: Mapping[str, str] = {
         ADD: "nobody is put into cohorts",

@@ -53,6 +53,7 @@ class PlanCompetencies:
             Removal.UNLINK,
             relation=True,
             by_key=True,
+            of_people=True,
             rotation=max(1, context.options.plan_rotation_days),
         )
 

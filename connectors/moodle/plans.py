@@ -181,7 +181,15 @@ class Plans:
         self._context = context
         self._shelf = shelf
         nights = max(1, context.options.plan_rotation_days)
-        self.spec = KindSpec("plan", "learning plan", "learning plans", _removal(context), by_key=True, rotation=nights)
+        self.spec = KindSpec(
+            "plan",
+            "learning plan",
+            "learning plans",
+            _removal(context),
+            by_key=True,
+            of_people=True,
+            rotation=nights,
+        )
 
     def translate(self, desired: Desired, left_out: frozenset[str]) -> Part:
         """Return one item a person, but for positions whose template makes the plans."""
@@ -340,6 +348,7 @@ class LinkedPlans:
             "plans from linked templates",
             _removal(context),
             by_key=True,
+            of_people=True,
             rotation=max(1, context.options.plan_rotation_days),
         )
 

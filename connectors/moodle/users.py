@@ -60,7 +60,7 @@ TAKEN = (
 class Users:
     """The account of each person."""
 
-    spec = KindSpec("user", "account", "accounts", Removal.SUSPEND, by_key=True, removed_by="suspended")
+    spec = KindSpec("user", "account", "accounts", Removal.SUSPEND, by_key=True, removed_by="suspended", of_people=True)
     reads: Mapping[str, str] = {
         BY_FIELD: "accounts cannot be compared, so that nothing about people is done",
         SEARCH: "after an interruption it takes longer to see what was done to accounts",

@@ -14,8 +14,8 @@ from connectors.totara.options import TotaraOptions
 PERSON, JOB = "person", "job"
 ELEMENT_OF = {PERSON: "user", JOB: "jobassignment"}
 SPECS = (
-    KindSpec(PERSON, "person", "people", Removal.SUSPEND, readable=False),
-    KindSpec(JOB, "job assignment", "job assignments", Removal.CLOSE, readable=False),
+    KindSpec(PERSON, "person", "people", Removal.SUSPEND, readable=False, of_people=True),
+    KindSpec(JOB, "job assignment", "job assignments", Removal.CLOSE, readable=False, of_people=True),
 )
 _SUSPENDED = "suspended"
 _PERSON_COLUMNS = {"username": "username", "first_name": "firstname", "last_name": "lastname", "email": "email"}

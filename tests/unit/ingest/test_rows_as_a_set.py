@@ -318,7 +318,7 @@ def test_titles_without_a_position_wait_in_a_queue(make_desk: MakeDesk) -> None:
     with desk.store.read() as connection:
         queue = [(one.title, one.unit, one.people) for one in feeds.unmapped_titles(connection, "hr")]
     assert queue == [("Wizard", "OPS", 2), ("Medic", "OPS", 1)]
-    found = workforce(desk.store, ["hr"], desk.today, finder)
+    found = workforce(desk.store, ["hr"], desk.today, {"hr": finder})
     assert [job.position for job in found.assignments] == ["P1", "P1", None, None, None]
 
 
