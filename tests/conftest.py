@@ -86,12 +86,13 @@ def _wait_for(running: subprocess.Popen[bytes], folder: Path, log: Path) -> None
 @pytest.fixture(scope="session")
 def postgres_template(postgres_cluster: str) -> str:
     """The name of a database with the newest schema, of which each test gets a copy."""
-    _in_cluster(postgres_cluster, "CREATE DATABASE upgraded")
+    in_cluster(postgres_cluster, "CREATE DATABASE upgraded")
     Store.open(postgres_cluster.format(name="upgraded")).close()
     return "upgraded"
 
 
-def _in_cluster(cluster: str, statement: str) -> None:
+def in_cluster(cluster: str, statement: str) -> None:
+    """Run a statement in the cluster's own database."""
     host = cluster.partition("host=")[2]
     with closing(psycopg.connect(host=host, user="bridge", dbname="postgres", autocommit=True)) as connection:
         connection.execute(statement)  # type: ignore[arg-type]  # statements of this module alone
@@ -101,18 +102,18 @@ def _in_cluster(cluster: str, statement: str) -> None:
 def empty_postgres(postgres_cluster: str) -> Iterator[str]:
     """The address of an empty PostgreSQL database, dropped afterwards."""
     name = f"test_{secrets.token_hex(6)}"
-    _in_cluster(postgres_cluster, f"CREATE DATABASE {name}")
+    in_cluster(postgres_cluster, f"CREATE DATABASE {name}")
     yield postgres_cluster.format(name=name)
-    _in_cluster(postgres_cluster, f"DROP DATABASE {name} WITH (FORCE)")
+    in_cluster(postgres_cluster, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def postgres_url(postgres_cluster: str, postgres_template: str) -> Iterator[str]:
     """The address of a PostgreSQL database with the newest schema and nothing in it, dropped afterwards."""
     name = f"test_{secrets.token_hex(6)}"
-    _in_cluster(postgres_cluster, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    in_cluster(postgres_cluster, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
     yield postgres_cluster.format(name=name)
-    _in_cluster(postgres_cluster, f"DROP DATABASE {name} WITH (FORCE)")
+    in_cluster(postgres_cluster, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

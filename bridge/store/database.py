@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
-from bridge.ports import FixConfiguration
+from bridge.ports import FixConfiguration, StopRun
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -22,8 +22,15 @@ BUSY_SECONDS = 30
 """How long a command waits for another one that is writing to the same SQLite file."""
 
 
+class StoreFault(StopRun):
+    """The store fails while it is in use: its disk is full, its server went away, somebody locks it for too long."""
+
+
 class Store:
-    """The memory. `begin` gives a transaction to write in, `read` one to read in; both end with its block."""
+    """The memory. `begin` gives a transaction to write in, `read` one to read in; both end with its block.
+
+    Both raise StoreFault where the database fails them.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -62,9 +69,8 @@ class Store:
                 f"The store {shown} needs the Python package {error.name}. Install lms-bridge[postgres]."
             ) from error
         except (DBAPIError, OSError) as error:
-            reason = next(iter(str(getattr(error, "orig", error)).strip().splitlines()), type(error).__name__)
             raise FixConfiguration(
-                f"The store {shown} cannot be opened: {reason}. "
+                f"The store {shown} cannot be opened: {_reason(error)}. "
                 "Check LMS_BRIDGE_STORE and that this account may write there."
             ) from error
         return cls(engine)
@@ -72,18 +78,47 @@ class Store:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A transaction to write in, committed at the end of the block and rolled back if it raises."""
-        with self.engine.begin() as connection:
+        with self._faults_in_words(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads: it waits for nobody."""
-        with self.engine.connect().execution_options(bridge_reads_only=True) as connection:
+        with (
+            self._faults_in_words(),
+            self.engine.connect().execution_options(bridge_reads_only=True) as connection,
+        ):
             yield connection
+
+    @contextmanager
+    def _faults_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (DataError, IntegrityError, ProgrammingError):
+            # These tell of a mistake in this program, not of a database in trouble.
+            raise
+        except DBAPIError as error:
+            shown = self.engine.url.render_as_string(hide_password=True)
+            raise StoreFault(
+                f"The store {shown} failed: {_reason(error)}. {_ADVICE[self.engine.dialect.name]} Then run this again: "
+                "what had been sent and was not written down is looked up first, and nothing is sent twice."
+            ) from error
 
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
+
+
+_ADVICE = {
+    "sqlite": "Look whether its disk is full or was made read-only, and whether another program keeps the file locked.",
+    "postgresql": "Look whether the server runs, can be reached and has room.",
+}
+
+
+def _reason(error: Exception) -> str:
+    """Return what a database says is wrong, without the statement, which may hold people's data."""
+    said = str(getattr(error, "orig", error)).strip().splitlines()
+    return next(iter(said), type(error).__name__).rstrip(".")
 
 
 def _private_file(path: Path) -> None:

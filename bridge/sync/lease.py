@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from bridge.ports import StopRun
-from bridge.store import Store, leases
+from bridge.store import Store, StoreFault, leases
 from bridge.store.leases import Lease
 from bridge.sync.clock import Clock
 
@@ -91,7 +90,7 @@ class Tenure:
                         self._lost.set()
                         return
                 self._good_until = now + self._seconds
-            except DBAPIError:
+            except StoreFault:
                 # The store is busy or away for a moment. The next beat may still be in time; if none is, the lease
                 # runs out, and whoever asks for it is told so.
                 continue

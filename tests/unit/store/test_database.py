@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, insert, inspect, select, text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 from bridge.ports import FixConfiguration
-from bridge.store import Store, journal
+from bridge.store import Store, StoreFault, database, journal
 from bridge.store.database import alembic_config, known_revisions
 from bridge.store.state import load_base, table_of
 from bridge.store.tables import RunRow
@@ -34,6 +36,9 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_models_and_migrations_say_the_same(any_store: Store) -> None:
     """Autogenerate finds nothing to do: no migration was forgotten."""
+    for path in Path(database.__file__).parent.glob("*.py"):
+        # Tables belong to the schema once their module is loaded, and this test may be the first to need them.
+        import_module(f"bridge.store.{path.stem}")
     with any_store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
 
@@ -207,3 +212,14 @@ def test_two_writers_of_one_file_wait_for_each_other(sqlite_url: str) -> None:
         assert len(connection.execute(select(table_of(RunRow))).all()) == 2
     one.close()
     other.close()
+
+
+def test_a_database_that_fails_in_use_is_told_in_words(any_store: Store) -> None:
+    """The sentence names the store and what to do, and repeats nothing of what was to be written."""
+    with pytest.raises(StoreFault) as told, any_store.begin() as connection:
+        raise OperationalError("INSERT", {"name": "Ada Lovelace"}, Exception("no room left.\nINSERT INTO person ..."))
+    assert connection.closed
+    assert "no room left. Look whether" in str(told.value)
+    assert "run this again" in str(told.value)
+    assert "Ada" not in str(told.value)
+    assert "INSERT" not in str(told.value)

@@ -1,0 +1,29 @@
+"""Stores for nights that are struck: as many as a sweep needs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conftest import in_cluster
+
+
+@pytest.fixture
+def postgres_stores(postgres_cluster: str, postgres_template: str) -> Iterator[Callable[[], str]]:
+    """A maker of PostgreSQL databases with the newest schema; the one before is dropped with the next."""
+    made: list[str] = []
+
+    def drop() -> None:
+        while made:
+            in_cluster(postgres_cluster, f"DROP DATABASE {made.pop()} WITH (FORCE)")
+
+    def make() -> str:
+        drop()
+        made.append(f"night_{secrets.token_hex(6)}")
+        in_cluster(postgres_cluster, f"CREATE DATABASE {made[-1]} TEMPLATE {postgres_template}")
+        return postgres_cluster.format(name=made[-1])
+
+    yield make
+    drop()

@@ -1,0 +1,183 @@
+"""The reference night: a small company's feed is taken in, model and people are pushed, results are pulled.
+
+It runs through the real command line, in processes that can be struck. What it leaves behind, in the LMS and in the
+store, can be compared with what an undisturbed night leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from bridge.store import Store
+from connectors.simulators.moodle import MoodleSimulator
+from tests.acceptance.program import COMPANY, rows, scales, small_model, write_rows
+from tests.faults.warm import Warm
+
+AS_OF = "2026-12-31"
+PEOPLE = 12
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("ingest", "--as-of", AS_OF),
+    ("push", "--yes", "--initial"),
+    ("pull",),
+)
+TABLES = {
+    "base": "SELECT site, kind, key, fields, parent, place, retired, origin FROM base",
+    "result": "SELECT site, type, subject, object, person, happened_at, payload, gone_at IS NULL FROM result",
+    "roster": "SELECT feed, person, job, email, status, unit, title FROM roster",
+    "snapshot": "SELECT feed, file, sha256, state, rows FROM snapshot",
+    "hold": "SELECT site, kind, key FROM hold",
+    "lease": "SELECT site FROM lease WHERE expires_at > 0",
+}
+"""What of the store has to be equal after two nights: everything but numbers, moments and the way there."""
+
+
+def small_company(folder: Path) -> None:
+    """Write a job architecture and a feed of a dozen people who report to each other."""
+    small_model(folder / "model", competencies=60, positions=5)
+    everybody = rows(COMPANY / "hris_people_day1.csv")
+    chosen = [row for row in everybody if not row["manager_id"]][:1]
+    for row in everybody:
+        if len(chosen) < PEOPLE and row["manager_id"] in {one["employee_id"] for one in chosen}:
+            chosen.append(row)
+    positions = [row["idnumber"] for row in rows(folder / "model" / "positions.csv")]
+    units = {row["department_code"] for row in chosen}
+    kept = [dict(row) for row in rows(COMPANY / "organisations.csv")]
+    above = {row["idnumber"]: row["parent"] for row in kept}
+    wanted = set()
+    for unit in units:
+        at = unit
+        while at:
+            wanted.add(at)
+            at = above[at]
+    write_rows(folder / "model" / "organisations.csv", [row for row in kept if row["idnumber"] in wanted])
+    people = [dict(row, position=positions[number % len(positions)]) for number, row in enumerate(chosen)]
+    (folder / "inbox").mkdir()
+    write_rows(folder / "inbox" / "people_2026-12-31.csv", people)
+
+
+SETTINGS = """
+[sites.moodle]
+url = "env:MOODLE_URL"
+token = "env:MOODLE_TOKEN"
+model = "model"
+
+[sites.moodle.options]
+server_limit = 0.05
+attempts = 3
+
+[feeds.hr]
+path = "inbox"
+pattern = "people_*.csv"
+interval = 0
+model = "model"
+"""
+
+
+@dataclass(slots=True)
+class Night:
+    """One small company with its site and its store, and a process that runs commands for it."""
+
+    folder: Path
+    moodle: MoodleSimulator
+    store: str
+    process: Warm
+    more: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment the commands run in."""
+        return {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "NO_COLOR": "1",
+            "MOODLE_URL": self.moodle.url,
+            "MOODLE_TOKEN": self.moodle.token,
+            "LMS_BRIDGE_STORE": self.store,
+            **self.more,
+        }
+
+    def run(
+        self,
+        strike: Mapping[str, Any] | None = None,
+        started: Callable[[int], None] = lambda _pid: None,
+        commands: tuple[tuple[str, ...], ...] = COMMANDS,
+    ) -> tuple[list[int], int]:
+        """Run the commands of a night one after another, as a scheduler does; stop where one was killed or failed.
+
+        Returns their exit codes and how many moments were counted.
+        """
+        codes: list[int] = []
+        counted = 0
+        for number, command in enumerate(commands):
+            code, counted = self.process.run(
+                list(command), self.folder, self.environment(), strike, fresh=number == 0, started=started
+            )
+            codes.append(code)
+            if code != 0:
+                break
+        return codes, counted
+
+    def said(self) -> str:
+        """Return everything the commands printed so far."""
+        path = self.folder / "said.txt"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def left(self) -> dict[str, Any]:
+        """Return what is there now: in the LMS by keys and names, in the store without numbers and moments."""
+        return {"moodle": self.moodle.comparable(), **stored(self.store)}
+
+    def made_twice(self) -> list[str]:
+        """Return what the journal says was created more than once."""
+        statement = (
+            "SELECT kind, key, count(*) FROM journal WHERE action = 'create' AND state = 'applied' "
+            "GROUP BY site, kind, key HAVING count(*) > 1"
+        )
+        return [f"{row[0]} {row[1]}: {row[2]} times" for row in _rows(self.store, statement)]
+
+    def still_open(self) -> int:
+        """Return how many changes the journal still calls open."""
+        return int(_rows(self.store, "SELECT count(*) FROM journal WHERE state IN ('intended', 'unknown')")[0][0])
+
+
+def stored(url: str) -> dict[str, list[Any]]:
+    """Return the parts of a store that two equal nights leave equal."""
+    return {name: sorted(map(list, _rows(url, statement)), key=json.dumps) for name, statement in TABLES.items()}
+
+
+def _rows(url: str, statement: str) -> list[Any]:
+    with closing(Store.open(url)) as store, store.read() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
+@contextmanager
+def night(folder: Path, template: Path, store: str, process: Warm) -> Iterator[Night]:
+    """A fresh site and a fresh folder, made after the template's company."""
+    shutil.copytree(template, folder)
+    (folder / "bridge.toml").write_text(SETTINGS, "utf-8")
+    with MoodleSimulator(state=_past()) as moodle:
+        yield Night(folder, moodle, store, process)
+
+
+@cache
+def _past() -> dict[str, Any]:
+    """Return a site with a past: people who completed courses, and the reports an administrator has made.
+
+    Made once, so that every night begins with the same moments in it.
+    """
+    moodle = MoodleSimulator()
+    for name, labels in scales(COMPANY):
+        moodle.seed.scale(name, labels)
+    people = moodle.seed.users(6)
+    courses = moodle.seed.courses(3)
+    moodle.seed.enrolments(people, courses)
+    moodle.seed.completion_report()
+    moodle.seed.ratings_report()
+    return moodle.db.dump()

@@ -1,0 +1,135 @@
+"""What can strike the program from inside its own process: ends, clocks, names, databases. Installed after a fork.
+
+Everything here acts on the real parts (a real SIGKILL, a real connection ended by PostgreSQL, a real full database);
+only the moment is chosen by the test.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import Engine
+
+from bridge.store import Store
+
+
+class Counter:
+    """Counts moments over several processes; the number lives in memory that forks share."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory.cast("q")
+
+    def next(self) -> int:
+        """Count one more and return its number, from 1."""
+        self._memory[0] += 1
+        return self._memory[0]
+
+
+def install(strike: dict[str, Any], counter: Counter) -> None:
+    """Arrange for a strike at its moment. `kind` says which; other keys are its own."""
+    kind = strike["kind"]
+    if kind == "names":
+        _lose_names(strike["at"], counter)
+    elif kind == "disk":
+        # Beyond this size the kernel refuses to let a file grow, as a full disk does.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (strike["bytes"], strike["bytes"]))
+    else:
+        _at_commits(_COMMITS[kind], strike, counter)
+
+
+def _at_commits(act: Callable[[dict[str, Any], str, Connection | None], None], strike: Any, counter: Counter) -> None:
+    """Call `act` at the chosen boundary: before or after the commit of one transaction of the main thread."""
+    begin = Store.begin
+    main = threading.main_thread()
+
+    @contextmanager
+    def counted(self: Store) -> Iterator[Connection]:
+        # The heartbeat writes on its own time; a boundary counted there would move between two runs of one night.
+        if threading.current_thread() is not main:
+            with begin(self) as connection:
+                yield connection
+            return
+        number = counter.next()
+        chosen = number == strike.get("at")
+        with begin(self) as connection:
+            yield connection
+            if chosen and strike["side"] == "before":
+                act(strike, "before", connection)
+        if chosen and strike["side"] == "after":
+            act(strike, "after", None)
+
+    Store.begin = counted
+
+
+def _nothing(_strike: dict[str, Any], _side: str, _connection: Connection | None) -> None:
+    """Only count."""
+
+
+def _die(_strike: dict[str, Any], _side: str, _connection: Connection | None) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _jump(strike: dict[str, Any], _side: str, _connection: Connection | None) -> None:
+    """Set the clock forward or back, as a machine does that finds out what time it is."""
+    real, seconds = time.time, strike["seconds"]
+    time.time = lambda: real() + seconds
+    # The program's clock took hold of the real one when it was loaded.
+    from bridge.sync.clock import Clock
+
+    Clock.__init__.__defaults__ = (time.time, *Clock.__init__.__defaults__[1:])
+
+
+def _cut_database(_strike: dict[str, Any], _side: str, connection: Connection | None) -> None:
+    """Let PostgreSQL end every connection of this process, as it does when it is restarted."""
+    if connection is None:
+        raise RuntimeError("a connection can only be cut while there is one")
+    ended = connection.engine.url
+    import psycopg
+
+    with psycopg.connect(ended.set(drivername="postgresql").render_as_string(False), autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def _fill_database(_strike: dict[str, Any], _side: str, connection: Connection | None) -> None:
+    """Let SQLite find no page more, as on a full disk; for this connection and all that follow."""
+    engine: Engine = connection.engine if connection is not None else _last_engine()
+
+    @event.listens_for(engine, "begin")
+    def full(found: Connection) -> None:
+        pages = found.exec_driver_sql("PRAGMA page_count").scalar_one()
+        found.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    if connection is not None:
+        connection.execute(text("PRAGMA max_page_count = 1"))
+
+
+def _last_engine() -> Engine:
+    raise RuntimeError("choose the side before, where the engine is at hand")
+
+
+_COMMITS = {"count": _nothing, "die": _die, "jump": _jump, "cut": _cut_database, "full": _fill_database}
+
+
+def _lose_names(at: int, counter: Counter) -> None:
+    """Let the name server fail from the given look-up on."""
+    real = socket.getaddrinfo
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        if counter.next() >= at:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real(*arguments, **options)
+
+    socket.getaddrinfo = failing
