@@ -11,6 +11,7 @@ as far as it is known. Moodle answers while it is being asked; Totara's file imp
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -50,6 +51,19 @@ class FixConfiguration(BridgeError):
 
 class SafetyLimit(BridgeError):
     """A safety limit refused the work before anything was sent."""
+
+
+class AccessRefused(BridgeError):
+    """The LMS does not let the account in. Comes together with one of the classes above; asking again and again could
+    lock the account, so that unattended work asks once a day until somebody has mended it."""
+
+
+class AccessEnded(AccessRefused, StopRun):
+    """The token or the account is no longer accepted."""
+
+
+class AccessNotGiven(AccessRefused, FixConfiguration):
+    """The token or the account was not accepted at all."""
 
 
 # --- Items and changes ----------------------------------------------------------------------------------------------
@@ -358,6 +372,28 @@ class Checklist(Protocol):
 
     def checklist(self, desired: Desired) -> Iterator[Finding]:
         """Yield what has to be there before the model can go in: whether it was found, and how to make it."""
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """What a connector offers beside `LmsPort` where it sends several requests before it tells of the first."""
+
+    def guard(self, check: Callable[[], None]) -> None:
+        """Ask `check` right before each write goes out. It raises StopRun where nothing more may be sent."""
+
+
+@contextmanager
+def guarded(port: LmsPort, check: Callable[[], None]) -> Iterator[None]:
+    """Have a connector ask `check` before each write, for the block, where it offers that."""
+    guard: object = port
+    if not isinstance(guard, Guarded):
+        yield
+        return
+    guard.guard(check)
+    try:
+        yield
+    finally:
+        guard.guard(lambda: None)
 
 
 def read_keys(port: LmsPort, spec: KindSpec, keys: Collection[str]) -> Iterator[Found]:

@@ -13,8 +13,10 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bridge.daemon_settings import DaemonSettings, ScheduleSettings
 from bridge.feed_settings import FeedSettings
 from bridge.ports import FixConfiguration
+from bridge.redaction import remember
 
 DEFAULT_SITE = "moodle"
 """Name of the one site that a `.env` with MOODLE_URL and MOODLE_TOKEN makes, without any bridge.toml."""
@@ -86,6 +88,8 @@ class FileSettings(_Strict):
     store: str | None = None
     sites: dict[str, SiteSettings] = Field(default_factory=dict)
     feeds: dict[str, FeedSettings] = Field(default_factory=dict)
+    daemon: DaemonSettings = DaemonSettings()
+    schedules: dict[str, ScheduleSettings] = Field(default_factory=dict)
 
 
 class Settings(_Strict):
@@ -96,6 +100,8 @@ class Settings(_Strict):
     store: str
     sites: dict[str, SiteSettings]
     feeds: dict[str, FeedSettings] = Field(default_factory=dict)
+    daemon: DaemonSettings = DaemonSettings()
+    schedules: dict[str, ScheduleSettings] = Field(default_factory=dict)
     variables: Mapping[str, str] = Field(repr=False)
     """Environment and `.env`, the environment first. Never printed: secrets are among them."""
     warnings: tuple[str, ...] = ()
@@ -120,6 +126,11 @@ class Settings(_Strict):
 
         Raises FixConfiguration where it is not there, or lies open for others to read.
         """
+        found = self._secret(reference, what)
+        remember(found.get_secret_value())
+        return found
+
+    def _secret(self, reference: str, what: str) -> SecretStr:
         scheme, _, rest = reference.partition(":")
         if scheme == "env":
             value = self.variables.get(rest, "")
@@ -165,6 +176,8 @@ def load_settings(folder: Path, environment: Mapping[str, str] | None = None) ->
         store=_absolute(chosen, folder),
         sites={name: _filled(name, site, variables) for name, site in sites.items()},
         feeds=from_toml.feeds,
+        daemon=from_toml.daemon,
+        schedules=from_toml.schedules,
         variables=variables,
         warnings=tuple(warnings),
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli import feeds, plans, results, runs, setup, simulators, titles, totara
+from bridge.cli import daemon, feeds, plans, results, runs, setup, simulators, titles, totara
 from bridge.cli.screen import FAILED, MISUSED, REFUSED, Screen
 from bridge.ports import BridgeError, FixConfiguration, SafetyLimit
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (setup, feeds, plans, results, runs, simulators, titles, totara):
+for group in (setup, feeds, plans, results, runs, daemon, simulators, titles, totara):
     group.register(app)
 
 

@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,10 @@ class SiteBusy(StopRun):
 class Tenure:
     """A lease that is kept alive by a heartbeat, and can be asked whether it still holds."""
 
-    def __init__(self, store: Store, lease: Lease, clock: Clock, seconds: float) -> None:
+    def __init__(
+        self, store: Store, lease: Lease, clock: Clock, seconds: float, stop: Callable[[], str] = lambda: ""
+    ) -> None:
+        self._stop_asked = stop
         self._store = store
         self._clock = clock
         self._seconds = seconds
@@ -62,6 +65,15 @@ class Tenure:
         if self._lost.is_set() or self._clock.now() >= self._good_until:
             self._lost.set()
             raise self._too_late()
+
+    def check_sending(self) -> None:
+        """Raise StopRun where nothing more may be sent: as `check` does, and where the run was asked to end.
+
+        What was sent before is still waited for and recorded.
+        """
+        self.check()
+        if reason := self._stop_asked():
+            raise StopRun(reason)
 
     def _too_late(self) -> StopRun:
         return StopRun(
@@ -116,27 +128,37 @@ def this_machine() -> str:
 
 @contextmanager
 def holding(
-    store: Store, site: str, what: str, clock: Clock, *, seconds: float = LEASE_SECONDS, wait: float = 0.0
+    store: Store,
+    site: str,
+    what: str,
+    clock: Clock,
+    *,
+    seconds: float = LEASE_SECONDS,
+    wait: float = 0.0,
+    stop: Callable[[], str] = lambda: "",
 ) -> Iterator[Tenure]:
     """Hold a site's lease for the block. Raises SiteBusy where somebody else holds it for `wait` seconds and longer.
 
-    A holder on this machine whose process is gone is not waited for.
+    A holder on this machine whose process is gone is not waited for. `stop` says, in a sentence, that the run is to
+    end early; empty while it may go on.
     """
     deadline = clock.now() + wait
     while True:
         with store.begin() as connection:
             held = leases.current(connection, site)
-            if held is not None and held.expires_at > clock.now() and _is_dead(held.holder):
+            if held is not None and held.expires_at > clock.now() and is_dead(held.holder):
                 leases.give_back(connection, held)
             lease = leases.take(connection, site, this_process(), what, clock.now(), seconds)
             held = leases.current(connection, site)
         if lease is not None:
             break
+        if reason := stop():
+            raise StopRun(reason)
         if clock.now() >= deadline:
             busy = "another run" if held is None else f"a {held.what} ({held.holder})"
             raise SiteBusy(f"Site {site} is being worked on by {busy}. Wait until it is done, then run this again.")
         clock.sleep(0.2)
-    tenure = Tenure(store, lease, clock, seconds)
+    tenure = Tenure(store, lease, clock, seconds, stop)
     tenure.start()
     try:
         yield tenure
@@ -144,7 +166,7 @@ def holding(
         tenure.end()
 
 
-def _is_dead(holder: str) -> bool:
+def is_dead(holder: str) -> bool:
     """Tell whether a holder is a process of this machine that no longer runs."""
     _host, pid, machine, _ = (*holder.split(":"), "", "", "", "")[:4]
     # Asking with signal 0 whether a process lives is a POSIX custom; elsewhere it may end the process.

@@ -78,6 +78,8 @@ def pull(
         scope = PullScope(state["since"], frozenset(state["kinds"]), tuple(state["activities_of"]))
         for page in () if state["through"] else port.pull(scope, state["cursor"]):
             _take(run, page, state, report)
+            if not state["through"]:
+                run.tenure.check_sending()
             run.counts = report.counts()
             progress(report)
         if not state["through"]:

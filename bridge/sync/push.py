@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bridge.model import Desired
-from bridge.ports import Capabilities, LmsPort, Remark, Severity, Status
+from bridge.ports import Capabilities, LmsPort, Remark, Severity, Status, guarded
 from bridge.store import Store, journal, state
 from bridge.store.state import Base
 from bridge.sync.apply import Applier, Progress, Tally
@@ -111,7 +111,8 @@ def carry_out(
         return PushReport(run.id, run.state, plan, Tally(), run.message)
     once_confirmed()
     applier = Applier(run.site, port, capabilities, run.store, run.tenure, run.clock, run.id, watching.progress)
-    tally = applier.apply(plan)
+    with guarded(port, run.tenure.check_sending):
+        tally = applier.apply(plan)
     run.counts = tally.to_json()
     run.message = tally.stopped
     if tally.stopped:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -102,6 +102,8 @@ class MoodleClient:
         self._worked = False
         self._largest_batch = options.calls_per_request
         self._pool: ThreadPoolExecutor | None = None
+        self.guard: Callable[[], None] = lambda: None
+        """Asked right before each write goes out; raises StopRun where nothing more may be sent."""
 
     # --- What the site is ------------------------------------------------------------------------------------------
 
@@ -327,6 +329,8 @@ class MoodleClient:
             ("wsfunction", function),
             *form,
         ]
+        if writes:
+            self.guard()
         if len(fields) > self.options.max_input_vars:
             raise BodyTooLarge(
                 f"{function} needs {len(fields)} form variables; this Moodle takes {self.options.max_input_vars}."

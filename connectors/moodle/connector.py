@@ -89,6 +89,10 @@ class MoodleConnector:
         """How many HTTP requests this connector sent."""
         return self._client.requests_sent
 
+    def guard(self, check: Callable[[], None]) -> None:
+        """Ask `check` right before each write goes out."""
+        self._client.guard = check
+
     def probe(self) -> Capabilities:
         """Ask Moodle what it is, which functions and permissions the account has, and which scales there are."""
         return probe(self._context, self._handlers.values(), self._readable())

@@ -12,7 +12,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.ports import BridgeError, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
+from bridge.ports import (
+    AccessEnded,
+    AccessNotGiven,
+    BridgeError,
+    FixConfiguration,
+    OutcomeUnknown,
+    RetryLater,
+    SkipItem,
+    StopRun,
+)
 from connectors.http import Reply
 
 
@@ -110,7 +119,7 @@ def error_of(fault: Fault, function: str, *, writes: bool, worked_before: bool =
     """
     code, said = fault.errorcode, fault.message
     if code in _STOP:
-        return StopRun(_STOP[code])
+        return (StopRun if code == "upgraderunning" else AccessEnded)(_STOP[code])
     if code in _WAIT:
         return RetryLater(f"{_WAIT[code]}; nothing was changed by this request. Run again when it is open.")
     if code in _CONFIGURE:
@@ -139,11 +148,12 @@ def error_of(fault: Fault, function: str, *, writes: bool, worked_before: bool =
 
 def _no_access(function: str, worked_before: bool) -> BridgeError:
     if worked_before:
-        return StopRun(
+        return AccessEnded(
             f"Moodle stopped accepting the token while this was running (at {function}): it probably expired. Extend "
             "it or make a new one, and run again; what was done stays done."
         )
-    return FixConfiguration(
+    # Until anything worked, it is the token that is not let in, not one function.
+    return AccessNotGiven(
         f"Moodle refuses {function} to this token. Either the function is not in the token's service, or the token "
         "expired, or this computer's address is not allowed, or the account lacks 'webservice/rest:use'. "
         "`lms-bridge check` names what is missing."
