@@ -94,8 +94,13 @@ class Chain:
     def _circumstances(self) -> Circumstances:
         site = self.settings.sites[self.appointment.site]
         schedule = self.settings.schedules.get(self.appointment.schedule)
-        own: tuple[str, ...] | None = getattr(site, "feeds", None)
-        feeds = (schedule.feeds if schedule else ()) or (tuple(self.settings.feeds) if own is None else own)
+        # A push takes the same people: those of the feeds it names, or all where there is one site only.
+        own = (
+            site.feeds
+            if site.feeds is not None
+            else tuple(self.settings.feeds if len(self.settings.sites) == 1 else ())
+        )
+        feeds = (schedule.feeds if schedule else ()) or tuple(name for name in own if name in self.settings.feeds)
         timing = self.appointment.timing
         return Circumstances(
             self.settings, self.store, self.appointment.site, feeds, timing.zone, self.clock, self.stop
@@ -148,6 +153,8 @@ class Chain:
             waits = self.settings.daemon.backoff
             trouble = health.failed(self.store, subject, waits, self.due, now, end.message, access=end.access)
             tell += _about_trouble(end, site, trouble, len(waits))
+        elif end.state == FAILED:
+            tell.append(Telling(f"broken:{subject}", FAILURE, site, f"The {end.step} failed. {end.message}"))
         elif end.well or end.state in (QUARANTINED, PARTIAL):
             recovered = health.well(self.store, subject)
             if recovered is not None:
@@ -163,7 +170,7 @@ class Chain:
 
     def _recovered(self, before: Trouble) -> None:
         site, subject = self.appointment.site, before.site
-        told = self._forget(f"failed:{subject}", f"slow:{subject}", f"access:{subject}")
+        told = self._forget(f"failed:{subject}", f"broken:{subject}", f"slow:{subject}", f"access:{subject}")
         _log.info("site is well again", failures=before.failures, since=_when(before.since))
         if told:
             text = f"Works again after {_times(before.failures)} since {_when(before.since)}. {before.reason}"

@@ -24,13 +24,12 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
-from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from bridge.logs import logger, name_process
 from bridge.ports import BridgeError, FixConfiguration
 from bridge.settings import Settings
-from bridge.store import Store, unattended
+from bridge.store import Store, StoreFault, unattended
 from bridge.store.unattended import Firing
 from bridge.sync.clock import Clock
 from bridge.sync.lease import is_dead as holder_is_dead
@@ -205,8 +204,8 @@ class Daemon:
             with self._store.begin() as connection:
                 now = self._clock.now()
                 unattended.seen(connection, self._holder, self._started, now, stopped=now)
-        except DBAPIError as error:
-            _log.warning("the store is away", says=type(error).__name__)
+        except StoreFault as error:
+            _log.warning("the store is away", says=str(error))
         _log.info("daemon ends", seconds=round(time.monotonic() - began, 3))
         return 1 if left else 0
 
@@ -218,8 +217,8 @@ class Daemon:
         try:
             self._alive()
             Messenger(self._store, self._settings.daemon.notify, self._send, self._clock).send_due()
-        except DBAPIError as error:
-            _log.warning("the store is away", says=type(error).__name__, remedy="nothing is lost; it is tried again")
+        except StoreFault as error:
+            _log.warning("the store is away", says=str(error), remedy="nothing is lost; it is tried again")
 
     def _alive(self) -> None:
         with self._store.begin() as connection:
@@ -323,7 +322,11 @@ class Daemon:
             with bound_contextvars(run=chain.name):
                 if not self._take(due, chain):
                     return
-                end = chain.run(due.steps)
+                try:
+                    end = chain.run(due.steps)
+                except StoreFault as error:
+                    _log.error("the store failed in the middle of a chain", says=str(error))
+                    end = ChainEnd("failed", str(error))
                 self._conclude(due, end)
             self._metrics.firing(one.schedule, end.state)
             if end.resume_at is not None and not self._stopping.is_set():
@@ -345,8 +348,8 @@ class Daemon:
                         taken = unattended.take_over(connection, due.found, self._holder, now)
                 else:
                     taken = claim(self._store, one, due.moment, self._holder, now, chain.name)
-            except DBAPIError as error:
-                _log.warning("the store is away", says=type(error).__name__, firing=one.name)
+            except StoreFault as error:
+                _log.warning("the store is away", says=str(error), firing=one.name)
                 if self._clock.now() - due.moment > one.misfire_grace or self._stopping.wait(STORE_PAUSE):
                     return False
                 continue
@@ -360,8 +363,8 @@ class Daemon:
         for _ in range(12):
             try:
                 conclude(self._store, due.appointment, due.moment, end, self._clock.now())
-            except DBAPIError as error:
-                _log.warning("the store is away", says=type(error).__name__, firing=due.appointment.name)
+            except StoreFault as error:
+                _log.warning("the store is away", says=str(error), firing=due.appointment.name)
                 if self._stopping.wait(STORE_PAUSE):
                     return
             else:
@@ -390,8 +393,8 @@ class Daemon:
         try:
             with self._store.read() as connection:
                 unattended.daemons(connection, 0.0)
-        except DBAPIError as error:
-            return 503, f"The store does not answer ({type(error).__name__}). Look whether its server runs."
+        except StoreFault as error:
+            return 503, str(error)
         return self.healthy()
 
     def close(self) -> None:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
-from sqlalchemy.exc import DBAPIError
 
-from bridge.store import Store, feeds, unattended
+from bridge.store import Store, StoreFault, feeds, unattended
 from jobs.steps import StepEnd
 
 
@@ -53,7 +52,7 @@ class _Standing:
                     titles.add_metric([feed.name], len(feeds.unmapped_titles(connection, feed.name)))
                 waiting.add_metric([], len(unattended.unsent(connection)))
             up.add_metric([], 1.0)
-        except DBAPIError:
+        except StoreFault:
             up.add_metric([], 0.0)
         yield from (success, lag, failures, circuit, quarantine, titles, waiting, up)
 

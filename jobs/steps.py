@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from bridge.ports import AccessRefused, BridgeError, SafetyLimit, Severity
 from bridge.settings import Settings
-from bridge.store import Store
+from bridge.store import Store, StoreFault
 from bridge.store import feeds as feed_store
 from bridge.sync.clock import Clock
 from bridge.sync.lease import SiteBusy
@@ -21,6 +21,7 @@ from jobs import push as push_job
 from jobs.night_report import write_report
 from jobs.notices import FAILURE, QUARANTINE, REFUSAL, TITLES, Telling
 from jobs.sites import workplace
+from jobs.workforce import FeedQuarantined
 
 DONE, PENDING, REJECTED, PARTIAL = "done", "pending", "rejected", "partial"
 FAILED, REFUSED, QUARANTINED, STOPPED, BUSY = "failed", "refused", "quarantined", "stopped", "busy"
@@ -81,6 +82,11 @@ def run_step(step: str, here: Circumstances) -> StepEnd:
     """Run one step to its end. What is foreseeable is in the result; anything else is raised."""
     try:
         return STEPS[step](here)
+    except StoreFault as error:
+        # That is nothing the site or its feeds can help.
+        return StepEnd(step, FAILED, str(error))
+    except FeedQuarantined as error:
+        return StepEnd(step, QUARANTINED, str(error))
     except SafetyLimit as error:
         tell = Telling(
             f"refused:{here.site}:{step}",
@@ -172,7 +178,7 @@ def _about_feed(store: Store, name: str, site: str) -> list[Telling]:
 def push(here: Circumstances) -> StepEnd:
     """Bring the site to what the files say."""
     with workplace(here.settings, here.site, here.overrides()) as place:
-        report = push_job.push(place, None, here.clock)
+        report = push_job.push(place, push_job.Wish(as_of=here.today), here.clock)
     applied = report.tally.count("applied")
     says = {
         "done": f"{applied:,} changes" if applied else "nothing to do",
