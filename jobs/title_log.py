@@ -77,10 +77,16 @@ class Layered:
     def __init__(self, first: TitleDecisions, then: TitleDecisions) -> None:
         self._first, self._then = first, then
 
+    def settles(self, title: str, department: str, grade: str) -> bool:
+        """Return whether somebody decided about this very group."""
+        return self._first.settles(title, department, grade) or self._then.settles(title, department, grade)
+
     def position_for(self, title: str, department: str, grade: str) -> str | None:
         """Return what was decided for the title, or None where nobody has decided."""
         found = self._first.position_for(title, department, grade)
-        return found if found is not None else self._then.position_for(title, department, grade)
+        if found is not None or self._first.settles(title, department, grade):
+            return found
+        return self._then.position_for(title, department, grade)
 
 
 def recorded(store: Store, on: dt.date) -> RecordedDecisions:

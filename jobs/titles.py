@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bridge.model import Target
 from bridge.ports import FixConfiguration
+from bridge.requirements import RequirementIndex
 from bridge.settings import Settings
 from bridge.store import Store, feeds, roster
+from bridge.sync.clock import Clock
+from bridge.sync.lease import holding
 from connectors.tables import TableOptions, open_table, write_table
 from jobs.architecture import read_architecture
 from jobs.feed_desk import finder_of, model_of
@@ -37,12 +39,12 @@ from mappings.titles.decisions import (
     undo,
 )
 from mappings.titles.families import DraftPlace, FamilyDraft
-from mappings.titles.gazetteer import GazetteerEntry, read_gazetteer, shipped_gazetteer
-from mappings.titles.legacy import LegacyGroup, LegacyTitles, read_legacy
+from mappings.titles.gazetteer import GazetteerEntry, read_gazetteer, shipped_gazetteer, shipped_occupations
+from mappings.titles.legacy import LegacyGroup, LegacyTitles, group_id, read_legacy
 from mappings.titles.review import Problem, Reviewed, SheetReader
-from mappings.titles.score import Score, Stopwatch, read_truth, score
+from mappings.titles.score import AfterReview, Score, Stopwatch, Truth, alternatives, read_truth, score
 from mappings.titles.semantic import load_encoder
-from mappings.titles.simulate import CurvePoint, review_curve
+from mappings.titles.simulate import review_curve
 from mappings.titles.suggest import Suggester, Suggestions
 
 SUGGESTIONS = (
@@ -50,6 +52,9 @@ SUGGESTIONS = (
     "level", "track", "evidence",
 )  # fmt: skip
 """Columns of suggestions.csv."""
+
+READ = ("seniority", "numeral", "specialism", "conditions")
+"""What JSON Lines say beside them of each title."""
 
 OFFERED = 200
 """How many groups are put into the order of review; the rest follow by headcount."""
@@ -78,8 +83,16 @@ def read_rows(path: Path, sheet: str | None = None) -> SheetRows:
         return SheetRows(tuple(table.headers), rows, tuple(warnings))
 
 
+SHIPPED = "onet"
+"""Name of the gazetteer and of the catalogue of occupations that come with the program."""
+
+
 def catalogue_of(path: Path) -> Catalogue:
-    """Reads a catalogue: a CSV file, a workbook, or a folder with the files of a job architecture."""
+    """Reads a catalogue: a CSV file, a workbook, or a folder with the files of a job architecture; `onet` stands for
+    the shipped occupations.
+    """
+    if str(path) == SHIPPED and not path.exists():
+        return shipped_occupations()
     if path.is_dir():
         reading = read_architecture(path)
         if reading.faults:
@@ -111,18 +124,51 @@ def _family_names(path: Path) -> dict[str, str]:
     return {row.get("idnumber", ""): row.get("name", "") for row in read_rows(beside).rows}
 
 
-def legacy_of(path: Path, named: Mapping[str, str] | None = None, sheet: str | None = None) -> LegacyTitles:
+def unit_names(catalogue: Path) -> dict[str, str]:
+    """What departments are called, by code, where the units of a job architecture lie in the catalogue's folder."""
+    folder = catalogue if catalogue.is_dir() else catalogue.parent
+    file = folder / "organisations.csv"
+    if not file.is_file():
+        return {}
+    return {row.get("idnumber", ""): row.get("name", "") for row in read_rows(file).rows}
+
+
+def legacy_of(
+    path: Path,
+    named: Mapping[str, str] | None = None,
+    sheet: str | None = None,
+    places: Mapping[str, str] | None = None,
+) -> LegacyTitles:
     """Reads legacy titles from a CSV file or workbook, its columns found or named."""
     table = read_rows(path, sheet)
-    legacy = read_legacy(table.rows, table.headings, named, path.name)
+    legacy = read_legacy(table.rows, table.headings, named, path.name, places)
     return replace(legacy, warnings=(*table.warnings, *legacy.warnings))
 
 
-def gazetteer_of(name: str | None) -> tuple[GazetteerEntry, ...]:
-    """Reads a gazetteer file; `onet` stands for the shipped one, None for none."""
+def legacy_in_feeds(store: Store, names: Sequence[str], places: Mapping[str, str]) -> LegacyTitles:
+    """The titles of the people that the feeds' last accepted files list."""
+    groups = tuple(replace(g, place=places.get(g.department, "")) for g in groups_in_feeds(store, names))
+    if not groups:
+        raise FixConfiguration(
+            f"The feeds ({', '.join(names)}) list nobody yet. Take in a file with `lms-bridge ingest`, or name a file "
+            "with the old titles."
+        )
+    rows = sum(group.headcount for group in groups)
+    return LegacyTitles(groups, rows=rows, columns={"title": "the feeds: " + ", ".join(names)})
+
+
+def gazetteer_of(name: str | None, catalogue: Catalogue) -> tuple[GazetteerEntry, ...]:
+    """Reads a gazetteer file; `onet` stands for the shipped one, `none` for none.
+
+    Without a name the shipped one is taken where most keys of the catalogue are occupation codes that it knows.
+    """
     if name is None:
+        known = {entry.key for entry in shipped_gazetteer()}
+        shared = sum(position.key in known for position in catalogue.positions)
+        return shipped_gazetteer() if 2 * shared > len(catalogue) else ()
+    if name == "none":
         return ()
-    if name == "onet":
+    if name == SHIPPED:
         return shipped_gazetteer()
     table = read_rows(Path(name))
     return read_gazetteer(table.rows, table.headings, None, Path(name).name)
@@ -145,6 +191,8 @@ def write_suggestions(path: Path, suggestions: Suggestions, catalogue: Catalogue
     if path.suffix.lower() == ".xlsx":
         return write_review(path, suggestions, catalogue, decisions)
     found = standing(decisions)
+    # A table has exactly its columns; JSON Lines can hold all that was read from the title.
+    whole = path.suffix.lower() != ".csv"
 
     def rows() -> list[tuple[str | int | float | None, ...]]:
         out: list[tuple[str | int | float | None, ...]] = []
@@ -152,7 +200,11 @@ def write_suggestions(path: Path, suggestions: Suggestions, catalogue: Catalogue
             group = item.group
             band = "decided" if group.id in found else item.band
             head = (group.id, group.title, group.department, group.grade, group.headcount)
+            read = item.reading
             tail = (item.level, item.track)
+            more = (
+                (read.level.seniority, read.level.level, read.specialism, "; ".join(read.conditions)) if whole else ()
+            )
             out.extend(
                 (
                     *head,
@@ -164,25 +216,29 @@ def write_suggestions(path: Path, suggestions: Suggestions, catalogue: Catalogue
                     band,
                     *tail,
                     c.evidence,
+                    *more,
                 )
                 for c in item.candidates
             )
             if not item.candidates:
-                out.append((*head, 0, "", "", "", 0.0, band, *tail, ""))
+                out.append((*head, 0, "", "", "", 0.0, band, *tail, "", *more))
         return out
 
-    write_table(path, SUGGESTIONS, rows())
+    # Programs read this table; people have the workbook. Programs stumble over a byte order mark.
+    write_table(path, (*SUGGESTIONS, *(READ if whole else ())), rows(), mark=False)
     return len(suggestions.items)
 
 
 def decisions_from_list(path: Path, now: dt.datetime) -> list[Decision]:
     """Reads decided titles from a table (title, department, grade, key) as decisions, for trying out."""
     table = read_rows(path)
-    truth = read_truth(table.rows, table.headings, None, path.name)
+    # A crosswalk has a row for each part of a split group, and the people of the part in a column of their own.
+    named = {"headcount": "people"} if set(CROSSWALK) <= set(table.headings) else None
+    truth = read_truth(table.rows, table.headings, named, path.name)
     out: list[Decision] = []
     for group in truth.legacy.groups:
         shares = truth.keys.get(group.id, {})
-        placements = tuple(Placement(key, int(n)) for key, n in sorted(shares.items()))
+        placements = tuple(Placement(alternatives(key)[0], int(n)) for key, n in sorted(shares.items()))
         if placements:
             out.append(
                 Decision(
@@ -200,27 +256,48 @@ def score_file(
     decisions: Sequence[Decision],
     semantic: bool = True,
     curve: bool = False,
+    named: Mapping[str, str] | None = None,
 ) -> Score:
-    """Scores suggestions for the titles of a truth file against it; with CURVE also simulates a reviewer."""
+    """Scores suggestions for the titles of a truth file against it; with CURVE also simulates a reviewer, and scores
+    what the bands promise of the groups that reviewer left.
+    """
     watch = Stopwatch()
     table = read_rows(truth_file)
-    truth = read_truth(table.rows, table.headings, None, truth_file.name)
+    truth = read_truth(table.rows, table.headings, named, truth_file.name)
     if not truth.legacy.groups:
         raise FixConfiguration(f"{truth_file.name} holds no title that can be read.")
     suggester = Suggester(truth.legacy.groups, catalogue, gazetteer, semantic=semantic)
     suggestions = suggester.suggest(answers(decisions))
-    points: list[CurvePoint] = []
-    if curve:
-        distinct, slots = catalogue.distinct, catalogue.slots
-        shares: list[dict[str, float]] = []
-        for group in truth.legacy.groups:
-            part: dict[str, float] = {}
-            for key, people in truth.keys.get(group.id, {}).items():
-                name = distinct[slots[key]].key if key in slots else key
-                part[name] = part.get(name, 0.0) + people
-            shares.append(part)
-        points, _ = review_curve(suggester.space, shares)
-    return score(suggestions, truth.keys, catalogue, watch, points)
+    result = score(suggestions, truth.keys, catalogue, watch)
+    if not curve:
+        return result
+    points, answered = review_curve(suggester.space, _shares(suggestions, truth, catalogue))
+    decided = {**answers(decisions), **{truth.legacy.groups[i].id: answer for i, answer in answered}}
+    left = {name: shares for name, shares in truth.keys.items() if name not in decided}
+    then = score(suggester.suggest(decided), left, catalogue, watch)
+    after = AfterReview(len(answered), then.threshold, then.bands, then.brier, then.reliability)
+    return replace(
+        result,
+        review_curve=tuple(points),
+        after_review=after,
+        seconds=round(watch.seconds, 2),
+        peak_memory_mb=round(watch.peak_memory_mb, 1),
+    )
+
+
+def _shares(suggestions: Suggestions, truth: Truth, catalogue: Catalogue) -> list[dict[str, float]]:
+    """For each group, people by the key a reviewer would choose; of several right ones the suggested one goes first."""
+    distinct, slots = catalogue.distinct, catalogue.slots
+    first = {s.group.id: s.candidates[0].position.key for s in suggestions.items if s.candidates}
+    found: list[dict[str, float]] = []
+    for group in truth.legacy.groups:
+        part: dict[str, float] = {}
+        for key, people in truth.keys.get(group.id, {}).items():
+            names = [distinct[slots[k]].key if k in slots else k for k in alternatives(key)]
+            name = first[group.id] if first.get(group.id) in names else names[0]
+            part[name] = part.get(name, 0.0) + people
+        found.append(part)
+    return found
 
 
 FAMILIES = (
@@ -235,7 +312,7 @@ def draft_families(legacy: LegacyTitles, wanted: int | None = None, semantic: bo
     return FamilyDraft(encoder=load_encoder() if semantic else None).draft(legacy.groups, wanted)
 
 
-def write_families(path: Path, places: Sequence[DraftPlace], legacy: LegacyTitles) -> None:
+def write_families(path: Path, places: Sequence[DraftPlace], legacy: LegacyTitles, semantic: bool = True) -> None:
     """Writes a draft: a table with a row a group, or the review workbook against the drafted catalogue."""
     if path.suffix.lower() != ".xlsx":
         rows = [
@@ -248,7 +325,7 @@ def write_families(path: Path, places: Sequence[DraftPlace], legacy: LegacyTitle
         write_table(path, FAMILIES, rows)
         return
     drafted = drafted_catalogue(places)
-    suggestions = Suggester(legacy.groups, drafted, shipped_gazetteer()).suggest(offer=OFFERED)
+    suggestions = Suggester(legacy.groups, drafted, shipped_gazetteer(), semantic=semantic).suggest(offer=OFFERED)
     write_review(path, suggestions, drafted)
 
 
@@ -279,6 +356,12 @@ class Applied:
     undecided: int
     problems: tuple[Problem, ...]
     batch: str
+    split_people: int = 0
+    """People of groups that were split: who goes where, only a code of the feed can tell."""
+
+
+LONGEST_WAIT = 60.0
+"""Seconds to wait for somebody else's workbook to be applied."""
 
 
 def read_workbook(
@@ -311,18 +394,22 @@ def apply(
     if not reviewer.strip():
         raise FixConfiguration("Who reviewed this? Give a name with --reviewer NAME.")
     log = StoredLog(store)
-    reviewed, batch = read_workbook(path, catalogue, log.all(), reviewer.strip(), now, effective, overrule)
-    if not reviewed.problems and reviewed.decisions:
-        log.add(reviewed.decisions)
-    done = 0 if reviewed.problems else len(reviewed.decisions)
-    return Applied(done, reviewed.unchanged, reviewed.undecided, tuple(reviewed.problems), batch)
+    # Two workbooks applied at the same moment must see one another's decisions.
+    with holding(store, "titles", "titles apply", Clock(), wait=LONGEST_WAIT):
+        reviewed, batch = read_workbook(path, catalogue, log.all(), reviewer.strip(), now, effective, overrule)
+        if not reviewed.problems and reviewed.decisions:
+            log.add(reviewed.decisions)
+    done = () if reviewed.problems else tuple(reviewed.decisions)
+    split = sum(d.headcount for d in done if d.verdict is Verdict.PLACED and d.position is None)
+    return Applied(len(done), reviewed.unchanged, reviewed.undecided, tuple(reviewed.problems), batch, split)
 
 
 def undo_decisions(store: Store, wanted: str, reviewer: str, reason: str, now: dt.datetime) -> list[Decision]:
     """Withdraws one decision (by its number) or a batch (by its name); what stood before stands again."""
     log = StoredLog(store)
     number: int | str = int(wanted) if wanted.isdigit() else wanted
-    return list(log.add(undo(log.all(), number, reviewer, reason, now)))
+    with holding(store, "titles", "titles undo", Clock(), wait=LONGEST_WAIT):
+        return list(log.add(undo(log.all(), number, reviewer, reason, now)))
 
 
 def write_crosswalk(path: Path, store: Store, catalogue: Catalogue | None) -> int:
@@ -332,22 +419,46 @@ def write_crosswalk(path: Path, store: Store, catalogue: Catalogue | None) -> in
 
 def groups_in_feeds(store: Store, names: Sequence[str]) -> tuple[LegacyGroup, ...]:
     """The groups of people who work here by the feeds' last accepted files, largest first."""
-    counts: dict[tuple[str, str, str], int] = {}
+    counts: dict[str, int] = {}
+    shown: dict[str, tuple[str, str, str, str]] = {}
     with store.read() as connection:
         for name in names:
-            for title, unit, grade, _code, people in roster.titles_in_use(connection, name):
+            for title, unit, grade, code, people in roster.titles_in_use(connection, name):
                 if any(character.isalnum() for character in title):
-                    counts[title, unit, grade] = counts.get((title, unit, grade), 0) + people
-    groups = [LegacyGroup(*key, headcount=people) for key, people in counts.items()]
+                    key = group_id(title, unit, grade)
+                    counts[key] = counts.get(key, 0) + people
+                    shown.setdefault(key, (title, unit, grade, code))
+    groups = [
+        LegacyGroup(title, unit, grade, headcount=counts[key], code=code)
+        for key, (title, unit, grade, code) in shown.items()
+    ]
     return tuple(sorted(groups, key=lambda g: (-g.headcount, g.title, g.department, g.grade)))
 
 
-def queue(store: Store, feed: str | None) -> list[feeds.UnmappedTitle]:
-    """Titles of the feeds that stand for no position yet, most people first, decided ones left out."""
-    decided = standing(StoredLog(store).all())
-    with store.read() as connection:
-        waiting = feeds.unmapped_titles(connection, feed)
-    return [one for one in waiting if LegacyGroup(one.title, one.unit, one.grade).id not in decided]
+def queue(store: Store, settings: Settings, names: Sequence[str], on: dt.date) -> list[feeds.UnmappedTitle]:
+    """Titles of the feeds that stand for no position today, most people first; those decided about are left out.
+
+    Looked up afresh: what was decided or undone since the last file counts.
+    """
+    log = StoredLog(store).all()
+    decided = standing(log)
+    out: list[feeds.UnmappedTitle] = []
+    for name in names:
+        found = settings.feeds.get(name)
+        architecture = model_of(settings, found) if found else None
+        finder = finder_of(settings, found, architecture, RecordedDecisions(log, on)) if found else None
+        with store.read() as connection:
+            stored = feeds.unmapped_titles(connection, name)
+        if finder is None:
+            out += [one for one in stored if group_id(one.title, one.unit, one.grade) not in decided]
+            continue
+        since = {group_id(one.title, one.unit, one.grade): one.first_seen for one in stored}
+        out += [
+            feeds.UnmappedTitle(name, g.title, g.department, g.grade, g.headcount, since.get(g.id, ""))
+            for g in groups_in_feeds(store, [name])
+            if g.id not in decided and finder.find(g.title, g.department, g.grade, g.code).position is None
+        ]
+    return sorted(out, key=lambda one: (-one.people, one.title, one.unit, one.grade))
 
 
 def status_now(groups: Sequence[LegacyGroup], store: Store, catalogue: Catalogue) -> Status:
@@ -363,24 +474,36 @@ def impact_of(
     catalogue: Catalogue,
     feed: str,
     on: dt.date,
+    model: Path | None = None,
 ) -> Impact:
-    """What the PROPOSED decisions would change for the people of a feed, before anything is recorded."""
+    """What the PROPOSED decisions would change for the people of a feed, before anything is recorded.
+
+    Needs are those of the feed's job architecture, else of the one in the folder MODEL.
+    """
     log = list(StoredLog(store).all())
     start = max((d.id for d in log), default=0)
     with_proposed = [*log, *(_numbered(d, start + i) for i, d in enumerate(proposed, start=1))]
     found = settings.feeds.get(feed)
     architecture = model_of(settings, found) if found else None
+    if architecture is None and model is not None:
+        architecture = read_architecture(model).architecture
     listed = finder_of(settings, found, None) if found else None
 
     def positions(decisions: Sequence[Decision]) -> dict[str, str | None]:
         recorded = RecordedDecisions(decisions, on)
         known = architecture.positions if architecture else ()
         finder = PositionFinder(known, Layered(recorded, _Listed(listed)))
-        return {g.id: finder.find(g.title, g.department, g.grade).position for g in groups}
+        return {g.id: finder.find(g.title, g.department, g.grade, g.code).position for g in groups}
 
-    requirements = architecture.requirements if architecture else ()
-    planned = frozenset(one.target_key for one in requirements if one.target is Target.POSITION)
-    return impact(groups, positions(log), positions(with_proposed), catalogue, planned)
+    index = RequirementIndex.of(architecture) if architecture else None
+    known_positions = {p.key: p for p in architecture.positions} if architecture else {}
+
+    def plan(group: LegacyGroup, position: str | None) -> frozenset[str]:
+        if index is None:
+            return frozenset()
+        return frozenset(index.holding_for(known_positions.get(position or ""), [group.department]))
+
+    return impact(groups, positions(log), positions(with_proposed), catalogue, plan)
 
 
 class _Listed:
@@ -388,6 +511,10 @@ class _Listed:
 
     def __init__(self, finder: PositionFinder | None) -> None:
         self._finder = finder
+
+    def settles(self, title: str, department: str, grade: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Say no: lists have no grade."""
+        return False
 
     def position_for(self, title: str, department: str, grade: str) -> str | None:
         """Return what the list says, or None."""

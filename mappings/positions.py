@@ -1,4 +1,5 @@
-"""Job titles to standard positions: the HRIS's own code, an exact title of the catalogue, a recorded decision."""
+"""Job titles to standard positions: the HRIS's own code, a decision about this very group of people, an exact title of
+the catalogue, a decision about the same title elsewhere."""
 
 from __future__ import annotations
 
@@ -16,12 +17,19 @@ _Key = TypeVar("_Key")
 class TitleDecisions(Protocol):
     """What people have decided about titles."""
 
+    def settles(self, title: str, department: str, grade: str) -> bool:
+        """Return whether somebody decided about this very title, department and grade: then nothing else counts."""
+
     def position_for(self, title: str, department: str, grade: str) -> str | None:
         """Return the key of the position a title stands for, or None where nobody has decided."""
 
 
 class NoDecisions:
     """Nobody has decided anything yet."""
+
+    def settles(self, title: str, department: str, grade: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Say of any group that nobody has decided about it."""
+        return False
 
     def position_for(self, title: str, department: str, grade: str) -> str | None:  # noqa: ARG002 - the protocol's
         """Say of any title that nobody has decided."""
@@ -50,6 +58,10 @@ class ListedDecisions:
             for row in rows
             if not row.faults and (position := row.values.get("position", "").strip())
         )
+
+    def settles(self, title: str, department: str, grade: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Say no: an exact title of the catalogue goes before a list."""
+        return False
 
     def position_for(self, title: str, department: str, grade: str) -> str | None:  # noqa: ARG002 - lists have no grade
         """Return what was decided for the title in its department, else wherever it was decided, if all agree."""
@@ -113,7 +125,8 @@ class PositionFinder:
         self._found: dict[tuple[str, str, str, str], Placed] = {}
 
     def find(self, title: str, department: str = "", grade: str = "", code: str = "") -> Placed:
-        """Return the position of a job: by code, by exact title, by decision, else unmapped."""
+        """Return the position of a job, else unmapped: by code, by a decision about its title, department and grade, by
+        exact title, by decisions about the same title elsewhere."""
         asked = (title, department, grade, code)
         found = self._found.get(asked)
         if found is None:
@@ -124,7 +137,8 @@ class PositionFinder:
         if code in self._keys:
             return Placed(code, "code")
         if title:
-            exact = self._titles.get(same_title(title))
+            settled = self._decisions.settles(title, department, grade)
+            exact = None if settled else self._titles.get(same_title(title))
             if exact is not None:
                 return Placed(exact, "catalogue")
             decided = self._decisions.position_for(title, department, grade)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -18,25 +19,40 @@ from bridge.store import Store
 if TYPE_CHECKING:
     from mappings.titles.catalogue import Catalogue
     from mappings.titles.decisions import Decision
+    from mappings.titles.gazetteer import GazetteerEntry
     from mappings.titles.legacy import LegacyGroup
 
 MOST_SHOWN = 40
 """Lines of a list printed for a person; files and --json have them all."""
 
 LegacyArgument = Annotated[Path, typer.Argument(help="File with the old titles: .csv or .xlsx.")]
+LegacyOrFeed = Annotated[
+    Path | None, typer.Argument(help="File with the old titles: .csv or .xlsx. Else the titles of the feeds' people.")
+]
 CatalogueOption = Annotated[
     Path | None,
     typer.Option(
-        "--catalogue", help="The standard positions: a .csv or .xlsx file, or a model folder. Else the site's."
+        "--catalogue",
+        help="The standard positions: a .csv or .xlsx file, a model folder, or `onet`. Else the site's model.",
     ),
 ]
 GazetteerOption = Annotated[
     str | None,
-    typer.Option("--gazetteer", help="File with further titles for positions or families; `onet` for the shipped one."),
+    typer.Option(
+        "--gazetteer",
+        help="File with further titles for positions or families; `onet` for the shipped one, which is taken by itself "
+        "where the catalogue's keys are O*NET-SOC codes; `none` for none.",
+    ),
 ]
 DecisionsOption = Annotated[
     Path | None, typer.Option("--decisions", help="Decided titles from a file (title, department, grade, key) too.")
 ]
+TitleOption = Annotated[str | None, typer.Option("--title", help="Heading of the column with the titles.")]
+DepartmentOption = Annotated[str | None, typer.Option("--department", help="Heading of the department.")]
+GradeOption = Annotated[str | None, typer.Option("--grade", help="Heading of the grade.")]
+CodeOption = Annotated[str | None, typer.Option("--code", help="Heading of the job code.")]
+HeadcountOption = Annotated[str | None, typer.Option("--headcount", help="Heading of the number of people.")]
+SheetOption = Annotated[str | None, typer.Option("--sheet", help="Which sheet of a workbook.")]
 CoreOption = Annotated[bool, typer.Option("--core", help="Leave the model of meaning out, even where it is installed.")]
 FeedOption = Annotated[str | None, typer.Option("--feed", help="Only this feed.")]
 AsOfOption = Annotated[
@@ -65,20 +81,43 @@ def _job() -> ModuleType:
     return job
 
 
+def _catalogue_path(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    settings = settings_here()
+    models = {settings.folder / site.model for site in settings.sites.values() if site.model}
+    if len(models) != 1:
+        raise FixConfiguration(
+            "Which standard positions? Name them with --catalogue FILE, or set `model` for the site in bridge.toml."
+        )
+    return models.pop()
+
+
 def _catalogue(screen: Screen, given: Path | None) -> Catalogue:
-    path = given
-    if path is None:
-        settings = settings_here()
-        models = {settings.folder / site.model for site in settings.sites.values() if site.model}
-        if len(models) != 1:
-            raise FixConfiguration(
-                "Which standard positions? Name them with --catalogue FILE, or set `model` for the site in bridge.toml."
-            )
-        path = models.pop()
-    found: Catalogue = _job().catalogue_of(path)
-    for warning in found.warnings:
-        screen.aside(warning, "yellow")
+    found: Catalogue = _job().catalogue_of(_catalogue_path(given))
+    _warn(screen, found.warnings)
     return found
+
+
+def _warn(screen: Screen, warnings: Sequence[str]) -> None:
+    for warning in warnings[:MOST_SHOWN]:
+        screen.aside(warning, "yellow")
+    if len(warnings) > MOST_SHOWN:
+        screen.aside(f"... and {len(warnings) - MOST_SHOWN:,} more rows with faults.", "yellow")
+
+
+def _gazetteer(screen: Screen, given: str | None, catalogue: Catalogue) -> tuple[GazetteerEntry, ...]:
+    found: tuple[GazetteerEntry, ...] = _job().gazetteer_of(given, catalogue)
+    if given is None and found:
+        screen.aside(
+            f"The catalogue's keys are O*NET-SOC codes: the {len(found):,} shipped titles of occupations are used "
+            "(--gazetteer none leaves them out)."
+        )
+    return found
+
+
+def _named(**headings: str | None) -> dict[str, str]:
+    return {name: heading for name, heading in headings.items() if heading is not None}
 
 
 def _decisions(extra: Path | None) -> list[Decision]:
@@ -107,38 +146,39 @@ def _day(text: str | None) -> dt.date | None:
 
 
 def suggest(
-    legacy: LegacyArgument,
+    legacy: LegacyOrFeed = None,
+    *,
     out: Annotated[Path, typer.Option("--out", help="What to write: review.xlsx, suggestions.csv or .jsonl.")],
     catalogue: CatalogueOption = None,
     gazetteer: GazetteerOption = None,
     decisions: DecisionsOption = None,
-    title: Annotated[str | None, typer.Option("--title", help="Heading of the column with the titles.")] = None,
-    department: Annotated[str | None, typer.Option("--department", help="Heading of the department.")] = None,
-    grade: Annotated[str | None, typer.Option("--grade", help="Heading of the grade.")] = None,
-    code: Annotated[str | None, typer.Option("--code", help="Heading of the job code.")] = None,
-    headcount: Annotated[str | None, typer.Option("--headcount", help="Heading of the number of people.")] = None,
-    sheet: Annotated[str | None, typer.Option("--sheet", help="Which sheet of a workbook.")] = None,
+    title: TitleOption = None,
+    department: DepartmentOption = None,
+    grade: GradeOption = None,
+    code: CodeOption = None,
+    headcount: HeadcountOption = None,
+    sheet: SheetOption = None,
+    feed: FeedOption = None,
     core: CoreOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Suggest standard positions for old titles, into a workbook to review or a table. Records nothing."""
     screen = Screen(as_json)
     job = _job()
-    named = {
-        name: heading
-        for name, heading in (
-            ("title", title), ("department", department), ("grade", grade), ("code", code), ("headcount", headcount),
-        )
-        if heading is not None
-    }  # fmt: skip
-    old = job.legacy_of(legacy, named, sheet)
+    places = job.unit_names(_catalogue_path(catalogue))
+    if legacy is not None:
+        named = _named(title=title, department=department, grade=grade, code=code, headcount=headcount)
+        old = job.legacy_of(legacy, named, sheet, places)
+    else:
+        store = Store.open(settings_here().store)
+        try:
+            old = job.legacy_in_feeds(store, _feeds(feed), places)
+        finally:
+            store.close()
     positions = _catalogue(screen, catalogue)
-    for warning in old.warnings[:MOST_SHOWN]:
-        screen.aside(warning, "yellow")
-    if len(old.warnings) > MOST_SHOWN:
-        screen.aside(f"... and {len(old.warnings) - MOST_SHOWN:,} more rows with faults.", "yellow")
+    _warn(screen, old.warnings)
     made = _decisions(decisions)
-    found = job.suggest(old, positions, job.gazetteer_of(gazetteer), made, semantic=not core)
+    found = job.suggest(old, positions, _gazetteer(screen, gazetteer, positions), made, semantic=not core)
     groups = job.write_suggestions(out, found, positions, made)
     bands: dict[str, int] = {}
     for item in found.items:
@@ -195,6 +235,11 @@ def apply(
         raise typer.Exit(code)
     screen.say(f"Recorded {done.recorded:,} decisions as {done.batch}.")
     screen.say(f"  {done.unchanged:,} groups were decided like that already, {done.undecided:,} are left undecided.")
+    if done.split_people:
+        screen.say(
+            f"  {done.split_people:,} people are in groups that were split. Which of them goes where, no title tells: "
+            "they get their position once the feed gives its key as their job code."
+        )
 
 
 def score(
@@ -202,7 +247,17 @@ def score(
     catalogue: CatalogueOption = None,
     gazetteer: GazetteerOption = None,
     decisions: DecisionsOption = None,
-    curve: Annotated[bool, typer.Option("--curve", help="Also simulate a reviewer over 200 decisions.")] = False,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Also simulate a reviewer over 200 decisions, and score the bands after it.")
+    ] = False,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Heading of the true key; several right ones are parted by a bar.")
+    ] = None,
+    title: TitleOption = None,
+    department: DepartmentOption = None,
+    grade: GradeOption = None,
+    code: CodeOption = None,
+    headcount: HeadcountOption = None,
     core: CoreOption = False,
 ) -> None:
     """Measure suggestions against a known truth and print the figures as JSON."""
@@ -210,7 +265,9 @@ def score(
     job = _job()
     positions = _catalogue(screen, catalogue)
     made = job.decisions_from_list(decisions, _now()) if decisions is not None else []
-    result = job.score_file(truth, positions, job.gazetteer_of(gazetteer), made, semantic=not core, curve=curve)
+    named = _named(key=key, title=title, department=department, grade=grade, code=code, headcount=headcount)
+    more = _gazetteer(screen, gazetteer, positions)
+    result = job.score_file(truth, positions, more, made, semantic=not core, curve=curve, named=named)
     screen.give(job.as_json(result.as_json()))
 
 
@@ -230,8 +287,9 @@ def families(
     screen = Screen(as_json)
     job = _job()
     old = job.legacy_of(legacy)
+    _warn(screen, old.warnings)
     places = job.draft_families(old, number, semantic=not core)
-    job.write_families(out, places, old)
+    job.write_families(out, places, old, semantic=not core)
     if catalogue_out is not None:
         job.write_catalogue(catalogue_out, places)
     people: dict[str, int] = {}
@@ -246,18 +304,23 @@ def families(
         screen.say(f"  {count:>7,}  {name}")
 
 
-def queue(feed: FeedOption = None, as_json: JsonOption = False) -> None:
+def queue(feed: FeedOption = None, as_of: AsOfOption = None, as_json: JsonOption = False) -> None:
     """Show the titles of the feeds that stand for no position yet, most people first."""
     screen = Screen(as_json)
     store = Store.open(settings_here().store)
     try:
-        waiting = _job().queue(store, feed)
+        waiting = _job().queue(store, settings_here(), _feeds(feed), _day(as_of) or _now().date())
     finally:
         store.close()
     screen.give({"titles": [asdict(one) for one in waiting], "people": sum(one.people for one in waiting)})
     screen.say(f"{len(waiting):,} groups of {sum(one.people for one in waiting):,} people wait for a decision.")
     for one in waiting[:MOST_SHOWN]:
-        screen.say(f"  {one.people:>5,}  {one.title}  ({one.unit or 'no unit'}) since {one.first_seen or '?'}")
+        since = f" since {one.first_seen}" if one.first_seen else ""
+        screen.say(f"  {one.people:>5,}  {one.title}  ({one.unit or 'no unit'}){since}")
+    if len(waiting) > MOST_SHOWN:
+        screen.say(f"  ... and {len(waiting) - MOST_SHOWN:,} more (--json lists them all).")
+    if waiting:
+        screen.say("Decide about them in a workbook: lms-bridge titles suggest --out review.xlsx")
 
 
 def undo(
@@ -322,10 +385,17 @@ def _groups(job: ModuleType, store: Store, legacy: Path | None, feed: str | None
     if legacy is not None:
         found: tuple[LegacyGroup, ...] = job.legacy_of(legacy).groups
         return found
-    settings = settings_here()
-    names = [feed] if feed else (list(settings.feeds) or ["hr"])
-    from_feeds: tuple[LegacyGroup, ...] = job.groups_in_feeds(store, names)
+    from_feeds: tuple[LegacyGroup, ...] = job.groups_in_feeds(store, _feeds(feed))
     return from_feeds
+
+
+def _feeds(feed: str | None) -> list[str]:
+    """Return the names of the feeds meant: the one named, which must exist, or all there are."""
+    settings = settings_here()
+    if feed is not None and feed not in settings.feeds and (settings.feeds or feed != "hr"):
+        known = ", ".join(settings.feeds) or "none"
+        raise FixConfiguration(f"bridge.toml has no feed {feed!r}. Its feeds: {known}.")
+    return [feed] if feed else (list(settings.feeds) or ["hr"])
 
 
 LegacyOption = Annotated[
@@ -363,6 +433,8 @@ def status(
         f"  {now.groups_placed:,} of {now.groups:,} groups, {now.titles_placed:,} of {now.titles:,} titles wholly."
     )
     screen.say(f"  {now.deferred:,} deferred, {now.wanted:,} wait for a new position.")
+    if now.split_people:
+        screen.say(f"  {now.split_people:,} people of split groups wait for the feed to give their job code.")
     for family, people in list(now.by_family.items())[:MOST_SHOWN]:
         screen.say(f"  {people:>7,}  {family}")
     for d in now.conflicts[:MOST_SHOWN]:
@@ -395,7 +467,9 @@ def impact(
         reviewed, _ = job.read_workbook(workbook, positions, job.StoredLog(store).all(), reviewer, _now(), None, True)
         groups = _groups(job, store, legacy, feed)
         name = feed or next(iter(settings.feeds), "hr")
-        found = job.impact_of(groups, reviewed.decisions, store, settings, positions, name, today)
+        folder = _catalogue_path(catalogue)
+        model = folder if folder.is_dir() else None
+        found = job.impact_of(groups, reviewed.decisions, store, settings, positions, name, today, model)
     finally:
         store.close()
     for problem in reviewed.problems:

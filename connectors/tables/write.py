@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from bridge.ports import FixConfiguration
@@ -33,15 +34,18 @@ def harmless(text: str) -> str:
     return text
 
 
-def write_table(path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> int:
+def write_table(path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, mark: bool = True) -> int:
     """Write a table to a file of the kind its suffix names (.csv, .xlsx, .jsonl) and return the number of rows.
 
     The file appears whole or not at all, and replaces one of the same name. CSV begins with a byte order mark, since
-    spreadsheets take it for some other encoding otherwise. In CSV and workbooks, text that a spreadsheet would run
-    as a formula is made harmless; JSON Lines keeps every text as it is. Raises FixConfiguration for another suffix,
-    a folder that is not there, or more rows than a workbook holds.
+    spreadsheets take it for some other encoding otherwise; without `mark` it does not, for programs that stumble over
+    it. In CSV and workbooks, text that a spreadsheet would run as a formula is made harmless; JSON Lines keeps every
+    text as it is. Raises FixConfiguration for another suffix, a folder that is not there, or more rows than a workbook
+    holds.
     """
     writer = _WRITERS.get(path.suffix.lower())
+    if writer is _write_csv and not mark:
+        writer = partial(_write_csv, encoding="utf-8")
     if writer is None:
         known = ", ".join(_WRITERS)
         raise FixConfiguration(f"Cannot write {path.name}: the name must end in one of {known}.")
@@ -83,9 +87,9 @@ def _text(value: Cell) -> str:
     return str(value)
 
 
-def _write_csv(path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> int:
+def _write_csv(path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]], encoding: str = "utf-8-sig") -> int:
     count = 0
-    with path.open("w", encoding="utf-8-sig", newline="") as stream:
+    with path.open("w", encoding=encoding, newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow([harmless(header) for header in headers])
         for row in rows:

@@ -255,7 +255,7 @@ class Matcher:
 
     def normalise(self, groups: Sequence[LegacyGroup]) -> list[NormalisedTitle]:
         """Reads the groups' titles, each in the light of its department."""
-        return normalise_all([g.title for g in groups], [g.department for g in groups], self.abbreviations)
+        return normalise_all([g.title for g in groups], [g.where for g in groups], self.abbreviations)
 
     def score_titles(self, titles: Sequence[NormalisedTitle]) -> TitleScores:
         """Scores distinct titles against all positions, from the titles alone."""

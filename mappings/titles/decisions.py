@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
@@ -140,28 +140,39 @@ class RecordedDecisions:
     """Finds positions by the decisions in effect on one day, for the nightly ingest."""
 
     def __init__(self, decisions: Iterable[Decision], on: dt.date) -> None:
-        self._exact: dict[tuple[str, str, str], str | None] = {}
+        self._exact: dict[tuple[str, str, str], Decision] = {}
         self._here: dict[tuple[str, str], set[str | None]] = defaultdict(set)
         self._anywhere: dict[str, set[str | None]] = defaultdict(set)
         for decision in standing(decisions, on).values():
+            title, department, grade = map(same_when_folded, (decision.title, decision.department, decision.grade))
+            self._exact[title, department, grade] = decision
             if decision.verdict is not Verdict.PLACED:
                 continue
-            title, department, grade = map(same_when_folded, (decision.title, decision.department, decision.grade))
-            self._exact[title, department, grade] = decision.position
             self._here[title, department].add(decision.position)
             self._anywhere[title].add(decision.position)
 
     def __len__(self) -> int:
         return len(self._exact)
 
-    def position_for(self, title: str, department: str, grade: str) -> str | None:
-        """The position decided for the group; else for the title in the department, else anywhere, if all agree."""
+    def settles(self, title: str, department: str, grade: str) -> bool:
+        """Whether this very group was decided about, be it deferred, split or wanting a new position."""
         name, place, step = map(same_when_folded, (title, department, grade))
-        if (name, place, step) in self._exact:
-            return self._exact[name, place, step]
+        return (name, place, step) in self._exact
+
+    def position_for(self, title: str, department: str, grade: str) -> str | None:
+        """The position decided for the group; else for the title in the department, else anywhere, if all agree.
+
+        A group that was split, deferred or wants a new position has none, whatever holds elsewhere; a position ruled
+        out for a group is not given to it.
+        """
+        name, place, step = map(same_when_folded, (title, department, grade))
+        mine = self._exact.get((name, place, step))
+        if mine is not None and mine.verdict is not Verdict.EXCLUDED:
+            return mine.position
         for agreed in (self._here.get((name, place)), self._anywhere.get(name)):
             if agreed is not None:
-                return next(iter(agreed)) if len(agreed) == 1 else None
+                found = next(iter(agreed)) if len(agreed) == 1 else None
+                return None if mine is not None and found in mine.excluded else found
         return None
 
 
@@ -254,6 +265,8 @@ class Status:
     groups_placed: int
     deferred: int
     wanted: int
+    split_people: int
+    """People of groups that were split: they count as placed, but who goes where only a code of the feed can tell."""
     by_family: Mapping[str, int]
     """People placed, by family."""
     conflicts: tuple[Decision, ...]
@@ -296,6 +309,7 @@ def status(groups: Sequence[LegacyGroup], decisions: Sequence[Decision], catalog
         groups_placed=len(placed),
         deferred=sum(d.verdict is Verdict.DEFERRED for d in found.values()),
         wanted=sum(d.verdict is Verdict.WANTED for d in found.values()),
+        split_people=sum(group.headcount for group in placed if found[group.id].position is None),
         by_family=dict(sorted(by_family.items(), key=lambda item: -item[1])),
         conflicts=tuple(overruled(decisions)),
         orphans=tuple(d for d in found.values() if any(catalogue.get(p.key) is None for p in d.placements)),
@@ -340,9 +354,11 @@ def impact(
     before: Mapping[str, str | None],
     after: Mapping[str, str | None],
     catalogue: Catalogue,
-    planned: frozenset[str],
+    plan: Callable[[LegacyGroup, str | None], frozenset[str]],
 ) -> Impact:
-    """Compares positions by group id BEFORE and AFTER; PLANNED holds the keys of positions that carry a plan."""
+    """Compares positions by group id BEFORE and AFTER; PLAN tells which competencies a group's people need in a
+    position, be it for the position, its family or level, their unit or everyone.
+    """
     counts: dict[str, int] = defaultdict(int)
     losers = []
     for group in groups:
@@ -355,9 +371,10 @@ def impact(
         for field in ("family", "level"):
             if getattr(was, field, None) != getattr(will, field, None):
                 counts[field] += group.headcount
-        if old in planned or new in planned:
+        needed, needs = plan(group, old), plan(group, new)
+        if needed != needs:
             counts["plan"] += group.headcount
-        if old in planned and new not in planned:
+        if needed and not needs:
             counts["lose"] += group.headcount
             losers.append((group.title, group.department, group.grade, group.headcount))
     return Impact(

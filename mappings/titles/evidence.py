@@ -58,9 +58,9 @@ class GroupSpace:
         for index, title in zip(self.title_index, titles, strict=True):
             first.setdefault(int(index), title)
         self.distinct = [first[i] for i in range(len(distinct))]
-        names = sorted({group.department for group in self.groups})
+        names = sorted({group.where for group in self.groups})
         place = {name: i for i, name in enumerate(names)}
-        self.department_index = np.array([place[group.department] for group in self.groups], np.int64)
+        self.department_index = np.array([place[group.where] for group in self.groups], np.int64)
         self.scored: TitleScores = matcher.score_titles(self.distinct)
         self.department_scores = matcher.score_departments(names)
         self._title_vectors = _vectors([t.text for t in self.distinct], matcher)

@@ -97,7 +97,7 @@ class FamilyDraft:
         from what the titles mean and which occupations they sit near, each named after the occupations most
         of its titles belong to.
         """
-        titles = normalise_all([g.title for g in groups], [g.department for g in groups], self._abbreviations)
+        titles = normalise_all([g.title for g in groups], [g.where for g in groups], self._abbreviations)
         distinct: dict[tuple[str, str], int] = {}
         index = [distinct.setdefault((t.text, t.core), len(distinct)) for t in titles]
         first: dict[int, NormalisedTitle] = {}

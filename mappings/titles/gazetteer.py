@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
+from mappings.titles.catalogue import Catalogue, Position
 from mappings.titles.columns import GAZETTEER_COLUMNS, ColumnMissingError, find_columns
 
 _DATA = files("mappings.titles") / "data"
@@ -58,6 +59,15 @@ def shipped_gazetteer() -> tuple[GazetteerEntry, ...]:
         text = gzip.decompress(packed.read()).decode("utf-8")
     rows = csv.DictReader(io.StringIO(text))
     return tuple(GazetteerEntry(row["title"], row["onet_soc"], row["onet_soc"][:2]) for row in rows)
+
+
+def shipped_occupations() -> Catalogue:
+    """The 1,016 occupations of the shipped gazetteer as a catalogue, their groups as families."""
+    names = shipped_families()
+    first: dict[str, str] = {}
+    for entry in shipped_gazetteer():
+        first.setdefault(entry.key, entry.title)
+    return Catalogue(tuple(Position(k, t, k[:2], family_name=names.get(k[:2], "")) for k, t in first.items()))
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,13 @@ class LegacyGroup:
     grade: str = ""
     headcount: int = 1
     code: str = ""
+    place: str = ""
+    """What the department is called, where DEPARTMENT is a code."""
+
+    @property
+    def where(self) -> str:
+        """The department in words, as far as anybody has told."""
+        return self.place or self.department
 
     @property
     def id(self) -> str:
@@ -56,8 +63,11 @@ def read_legacy(
     headings: Sequence[str],
     named: Mapping[str, str] | None = None,
     source: str = "the legacy file",
+    places: Mapping[str, str] | None = None,
 ) -> LegacyTitles:
     """Gathers ROWS (one a person, or one a group with a headcount) into groups, largest headcount first.
+
+    PLACES says what departments are called that are known by a code.
 
     Empty titles, unreadable headcounts and titles longer than 255 characters become warnings that name the
     row and column; the people of a readable row are never lost. Raises ColumnMissingError where there is no
@@ -98,7 +108,7 @@ def read_legacy(
         counts[key] = counts.get(key, 0) + headcount
         shown.setdefault(key, (title, department, grade, values.get("code", "")))
     groups = [
-        LegacyGroup(title, department, grade, counts[key], code)
+        LegacyGroup(title, department, grade, counts[key], code, (places or {}).get(department, ""))
         for key, (title, department, grade, code) in shown.items()
     ]
     groups.sort(key=lambda g: (-g.headcount, g.title.casefold(), g.department.casefold(), g.grade.casefold()))

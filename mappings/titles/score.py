@@ -24,6 +24,7 @@ class Truth:
 
     legacy: LegacyTitles
     keys: Mapping[str, Mapping[str, float]]
+    """A key may name several, parted by a bar: any of them is right."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,17 @@ class Reliability:
 
 
 @dataclass(frozen=True)
+class AfterReview:
+    """Whether bands and probabilities keep what they promise once a simulated reviewer has decided."""
+
+    decisions: int
+    threshold: float | None
+    bands: Mapping[str, BandScore]
+    brier: float
+    reliability: tuple[Reliability, ...]
+
+
+@dataclass(frozen=True)
 class Score:
     """Everything `titles score` prints."""
 
@@ -74,6 +86,8 @@ class Score:
     seconds: float
     peak_memory_mb: float
     review_curve: tuple[CurvePoint, ...] = ()
+    after_review: AfterReview | None = None
+    """Of the groups the simulated reviewer left undecided; None where nobody was simulated."""
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -94,9 +108,10 @@ def read_truth(
     given = dict(named or {})
     key_name = given.pop("key", None)
     legacy_columns = find_columns(headings, LEGACY_COLUMNS, given, ("title",), source)
-    left = [heading for heading in headings if heading not in legacy_columns.values() or heading == key_name]
-    target = ("position", *CATALOGUE_COLUMNS["key"])
+    target = ("position", *CATALOGUE_COLUMNS["key"], "keys", "codes", "positions", "label", "soc code")
+    left = headings if key_name else [heading for heading in headings if heading not in legacy_columns.values()]
     key_column = find_columns(left, {"key": target}, {"key": key_name} if key_name else None, ("key",), source)["key"]
+    legacy_columns = {field: heading for field, heading in legacy_columns.items() if heading != key_column}
     kept = list(rows)
     legacy = read_legacy(kept, headings, legacy_columns, source)
     keys: dict[str, dict[str, float]] = {}
@@ -110,6 +125,15 @@ def read_truth(
         shares = keys.setdefault(name, {})
         shares[key] = shares.get(key, 0.0) + (float(count) if count.isdigit() else 1.0)
     return Truth(legacy, keys)
+
+
+_Slots = frozenset[int]
+"""Numbers of distinct positions of a catalogue."""
+
+
+def alternatives(key: str) -> list[str]:
+    """The keys that a truth accepts: one, or several parted by a bar."""
+    return [part.strip() for part in key.split("|") if part.strip()]
 
 
 class Stopwatch:
@@ -140,7 +164,7 @@ def score(
     """Scores SUGGESTIONS against TRUTH (group id → key → people); groups without a truth are left out.
 
     A candidate is right when it is the true position or another key of the same position (same title and
-    family).
+    family). Where a truth names several keys, parted by a bar, any of them is right.
     """
     items = [(s, _by_slot(truth[s.group.id], catalogue)) for s in suggestions.items if truth.get(s.group.id)]
     people = sum(sum(shares.values()) for _, shares in items)
@@ -174,26 +198,26 @@ def score(
 class _Row:
     """One group's people: how many its candidates place right."""
 
-    def __init__(self, suggestion: Suggestion, shares: Mapping[str, float], catalogue: Catalogue) -> None:
+    def __init__(self, suggestion: Suggestion, shares: Mapping[_Slots, float], catalogue: Catalogue) -> None:
         self.group: LegacyGroup = suggestion.group
         self.band = suggestion.band
         self.people = sum(shares.values())
         slots = catalogue.slots
-        ranked = [str(slots[c.position.key]) for c in suggestion.candidates]
+        ranked = [slots[c.position.key] for c in suggestion.candidates]
         self.promised = suggestion.candidates[0].probability if suggestion.candidates else 0.0
-        self.top1 = shares.get(ranked[0], 0.0) if ranked else 0.0
-        self.top5 = sum(shares.get(slot, 0.0) for slot in ranked)
+        self.top1 = sum(n for right, n in shares.items() if ranked and ranked[0] in right)
+        self.top5 = sum(n for right, n in shares.items() if right.intersection(ranked))
         family = suggestion.candidates[0].position.family if suggestion.candidates else None
         distinct = catalogue.distinct
-        self.family = sum(n for s, n in shares.items() if s.isdigit() and distinct[int(s)].family == family)
+        self.family = sum(n for right, n in shares.items() if family in {distinct[slot].family for slot in right})
 
 
-def _by_slot(shares: Mapping[str, float], catalogue: Catalogue) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _by_slot(shares: Mapping[str, float], catalogue: Catalogue) -> dict[_Slots, float]:
+    """People by the positions that would be right for them; a key the catalogue does not hold adds none."""
+    found: dict[_Slots, float] = {}
     for key, people in shares.items():
-        slot = catalogue.slots.get(key)
-        name = str(slot) if slot is not None else f"?{key}"
-        found[name] = found.get(name, 0.0) + people
+        right = frozenset(catalogue.slots[k] for k in alternatives(key) if k in catalogue.slots)
+        found[right] = found.get(right, 0.0) + people
     return found
 
 

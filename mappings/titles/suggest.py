@@ -197,7 +197,7 @@ class Suggester:
         decided = [(g, share) for g, p, share in voices.get(title, ()) if p == position]
         decided.sort(key=lambda item: (item[0].department != department, -item[0].headcount))
         for group, share in decided[:2]:
-            where = f" in {group.department}" if group.department else ""
+            where = f" in {group.where}" if group.where else ""
             parts.append(f"decided: {group.title}{where} ({share:.0%} of {group.headcount})")
         near = [n for n in self.space.scored.nearest[title] if n.position == position][:2]
         parts.extend(f"like: {n.title} ({n.likeness:.2f})" for n in near)

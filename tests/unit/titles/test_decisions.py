@@ -119,7 +119,14 @@ def test_impact_counts_moves_families_levels_and_lost_plans() -> None:
     """Cooks who become clerks change all of it; B has no plan to go to."""
     groups = [LegacyGroup("Cook", "Kitchen", "", 6), LegacyGroup("Clerk", "Office", "", 4)]
     cook, clerk = groups
-    found = impact(groups, {cook.id: "A", clerk.id: None}, {cook.id: "B", clerk.id: "C"}, CATALOGUE, frozenset("A"))
+    needs = {"A": frozenset({"knives"})}
+    found = impact(
+        groups,
+        {cook.id: "A", clerk.id: None},
+        {cook.id: "B", clerk.id: "C"},
+        CATALOGUE,
+        lambda _, position: needs.get(position or "", frozenset()),
+    )
     assert (found.people, found.position, found.first_position, found.family, found.level) == (10, 10, 4, 4, 10)
     assert (found.plan, found.lose_plan) == (6, 6)
     assert found.losers == (("Cook", "Kitchen", "", 6),)
