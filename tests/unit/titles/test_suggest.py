@@ -4,18 +4,23 @@ score.
 
 from __future__ import annotations
 
+import csv
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from jobs.titles import gazetteer_of, write_suggestions
 from mappings.titles.agreement import agreement
 from mappings.titles.answers import Answer
 from mappings.titles.catalogue import Catalogue, Position
 from mappings.titles.confidence import AUTO, REVIEW, BandRule, draw, sampled
 from mappings.titles.families import FamilyDraft
-from mappings.titles.gazetteer import GazetteerEntry
+from mappings.titles.gazetteer import GazetteerEntry, shipped_gazetteer, shipped_occupations
 from mappings.titles.legacy import LegacyGroup
 from mappings.titles.score import Stopwatch, read_truth, score
 from mappings.titles.simulate import review_curve
@@ -227,3 +232,49 @@ def test_a_draft_places_every_title() -> None:
     ]
     assert places[1].level == "2"
     assert places[2].position == places[3].position == "x-qqxyz"
+
+
+def test_any_of_several_true_keys_is_right() -> None:
+    """A truth may name several keys, parted by a bar, under a heading of its own."""
+    rows = [{"title": "RN 2", "codes": "N1|N2"}, {"title": "PAYROLL SPEC", "codes": "N1|I1"}]
+    truth = read_truth(rows, ["title", "codes"])
+    result = score(suggester(truth.legacy.groups).suggest(), truth.keys, CATALOGUE, Stopwatch())
+    assert (result.by_people.top1, result.by_people.family) == (50, 50)
+
+
+def test_the_shipped_gazetteer_is_taken_by_itself_where_the_keys_are_occupation_codes() -> None:
+    """And nowhere else, and not against somebody's word."""
+    occupations = shipped_occupations()
+    assert len(occupations) == 1016
+    assert gazetteer_of(None, occupations) == shipped_gazetteer()
+    assert gazetteer_of("none", occupations) == ()
+    assert gazetteer_of(None, CATALOGUE) == ()
+
+
+def test_a_department_known_by_its_name_speaks_for_its_positions() -> None:
+    """A code says nothing; what the code is called does."""
+    coded = [LegacyGroup("Generalist", "D1"), LegacyGroup("Generalist", "D2")]
+    named = [replace(coded[0], place="Software"), replace(coded[1], place="Payroll")]
+    assert [g.id for g in coded] == [g.id for g in named]
+    items = suggester(named).suggest().items
+    assert first(items, "Generalist", "D1") in ("I1", "I2")
+    assert first(items, "Generalist", "D2") == "F2"
+
+
+def test_the_table_of_suggestions_has_exactly_its_columns(tmp_path: Path) -> None:
+    """Rank 0 and an empty key where there is no candidate; JSON Lines say more of the title."""
+    groups = (LegacyGroup("Sr RN 2, Surgery", "Ward", "7", 9), LegacyGroup("Zzqx"))
+    suggestions = suggester(groups).suggest()
+    write_suggestions(tmp_path / "s.csv", suggestions, CATALOGUE, [])
+    raw = (tmp_path / "s.csv").read_bytes()
+    assert raw.startswith(
+        b"group,title,department,grade,headcount,rank,key,candidate,family,probability,band,level,track,evidence"
+    )
+    with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows if row["title"] == "Sr RN 2, Surgery"] == ["1", "2", "3", "4", "5"]
+    (none,) = [row for row in rows if row["title"] == "Zzqx"]
+    assert (none["rank"], none["key"], none["band"]) == ("0", "", "no match")
+    write_suggestions(tmp_path / "s.jsonl", suggestions, CATALOGUE, [])
+    one = json.loads((tmp_path / "s.jsonl").read_text("utf-8").splitlines()[0])
+    assert (one["seniority"], one["numeral"], one["specialism"], one["track"]) == ("senior", 2, "surgery", "IC")
