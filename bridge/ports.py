@@ -227,6 +227,8 @@ class KindSpec:
     limits."""
     of_people: bool = False
     """True for what feeds of people fill (accounts, memberships, plans); else it comes from the job architecture."""
+    answers_at_once: bool = False
+    """True where changes of this kind are answered while they are sent, though the LMS answers late for others."""
     cleared_by: str = ""
     """A tree kind: whenever a child of K is made, moved or removed there, the LMS drops this kind's object with key K,
     so that it has to be set again, after everything else."""
@@ -257,6 +259,10 @@ class Capabilities:
     server_limit: float = 60.0
     """Seconds the server may go on working on a request nobody waits for any more."""
     findings: tuple[Finding, ...] = ()
+
+    def answers_within(self, kind: str) -> float:
+        """Return the seconds after which a pending change of a kind counts as never answered; 0 where it has none."""
+        return 0.0 if self.spec(kind).answers_at_once else self.settle_within
 
     def spec(self, kind: str) -> KindSpec:
         """Return the spec of a kind; KeyError where the LMS has none."""

@@ -11,7 +11,9 @@ from bridge.ports import FixConfiguration
 from bridge.settings import Settings, SiteSettings
 from connectors.hrimport_rules import HrImportSettings, SettingsError, load_settings
 from connectors.hrimport_rules.settings import settings_from_mapping
+from connectors.totara.channels import GRAPHQL, Channels
 from connectors.totara.connector import TotaraConnector
+from connectors.totara.graphql import MAX_COMPLEXITY, MINUTE_LIMIT, GraphQlOptions
 from connectors.totara.options import StateReports, TotaraOptions
 from connectors.totara.reports import ReportFormat, ReportSource
 from connectors.totara.results import RESULT_OF
@@ -25,6 +27,18 @@ class ReportNames(Strict):
     competency: str = StateReports().competency
     organisation: str = StateReports().organisation
     position: str = StateReports().position
+    users: str = StateReports().users
+    requirements: str = StateReports().requirements
+
+
+class Api(Strict):
+    """An API client of the site. Secrets are references: `env:NAME`, `file:PATH` or `keyring:SERVICE/USER`."""
+
+    client_id: str = "env:TOTARA_CLIENT_ID"
+    client_secret: str = "env:TOTARA_CLIENT_SECRET"  # noqa: S105 - where it is
+    max_complexity: int = Field(default=MAX_COMPLEXITY, ge=1)
+    minute_limit: int = Field(default=MINUTE_LIMIT, ge=1)
+    server_limit: float = Field(default=60.0, ge=0)
 
 
 class Results(Strict):
@@ -55,6 +69,14 @@ class TotaraSiteOptions(Strict):
     reports_sftp: SftpPlace | None = None
     spool: str = ""
     hrimport: str | dict[str, Any] = ""
+    graphql: Api | None = None
+    channels: dict[Literal["organisation", "position", "person", "job"], Literal["hrimport", "graphql"]] = Field(
+        default_factory=dict
+    )
+    switched_channel: tuple[Literal["organisation", "position", "person", "job"], ...] = ()
+    all_records: tuple[Literal["competency", "organisation", "position", "person", "job"], ...] = ()
+    sync_log_database: str = ""
+    sync_log_prefix: str = "ttr_"
     report_names: ReportNames = Field(default_factory=ReportNames)
     report_format: Format = Field(default_factory=Format)
     results: tuple[Results, ...] = ()
@@ -77,7 +99,14 @@ def totara(name: str, site: SiteSettings, settings: Settings) -> TotaraConnector
     """Return the connector of a Totara site. Raises FixConfiguration where the settings do not suffice."""
     given = options_of(TotaraSiteOptions, name, site)
     where = f"bridge.toml, [sites.{name}.options]"
-    if bool(given.filesdir) == (given.sftp is not None):
+    by_api = [kind for kind, channel in given.channels.items() if channel == GRAPHQL]
+    if by_api and given.graphql is None:
+        raise FixConfiguration(
+            f"{where}: {', '.join(by_api)} should go through GraphQL, but no API client is named. Write "
+            f"[sites.{name}.options.graphql] with client_id and client_secret."
+        )
+    no_files = not given.filesdir and given.sftp is None
+    if (no_files and not by_api) or (given.filesdir and given.sftp is not None):
         raise FixConfiguration(
             f"{where}: say where HR Import's files directory is: `filesdir` for a folder seen from here, or "
             f"[sites.{name}.options.sftp] for one behind SFTP; one of the two."
@@ -96,8 +125,14 @@ def totara(name: str, site: SiteSettings, settings: Settings) -> TotaraConnector
 
         reports = spool.with_name(f"{spool.name}-reports")
         mirror = ReportMirror(place_of(given.reports_sftp, settings, f"{where} reports_sftp"), reports)
+    log = None
+    if given.sync_log_database:
+        from connectors.totara.sync_log_database import SyncLogDatabase  # only those who use it wait for its library
+
+        address = settings.secret(given.sync_log_database, f"{where} sync_log_database").get_secret_value()
+        log = SyncLogDatabase(address, given.sync_log_prefix)
     options = TotaraOptions(
-        settings.folder / given.filesdir,
+        settings.folder / given.filesdir if given.filesdir else None,
         spool,
         reports,
         hrimport=_hrimport(name, given.hrimport, settings.folder),
@@ -112,8 +147,28 @@ def totara(name: str, site: SiteSettings, settings: Settings) -> TotaraConnector
         settle_within_hours=given.settle_within_hours,
         reserved=frozenset(given.reserved),
         site_name=given.site_name or name,
+        channels=Channels(
+            {str(kind): channel for kind, channel in given.channels.items()}, frozenset(given.switched_channel)
+        ),
+        graphql=_api(name, site, settings, given.graphql, where),
+        api_server_limit=given.graphql.server_limit if given.graphql else 60.0,
+        all_records=frozenset(given.all_records),
     )
-    return TotaraConnector(options, drop=drop, reports=mirror)
+    return TotaraConnector(options, drop=drop, reports=mirror, log=log)
+
+
+def _api(name: str, site: SiteSettings, settings: Settings, given: Api | None, where: str) -> GraphQlOptions | None:
+    if given is None:
+        return None
+    if not site.url:
+        raise FixConfiguration(f"Site {name} has an API client but no url. Set `url` for the site in bridge.toml.")
+    return GraphQlOptions(
+        site.url,
+        settings.secret(given.client_id, f"{where} client_id").get_secret_value(),
+        settings.secret(given.client_secret, f"{where} client_secret").get_secret_value(),
+        max_complexity=given.max_complexity,
+        minute_limit=given.minute_limit,
+    )
 
 
 def _hrimport(name: str, given: str | dict[str, Any], folder: Path) -> HrImportSettings:

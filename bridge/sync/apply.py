@@ -217,8 +217,9 @@ class Applier:
         settled: list[tuple[Numbered, Outcome, str]] = []
         try:
             receipt = self.port.submit(changes)
-            if self.capabilities.settle_within:
-                deadline = self.clock.now() + self.capabilities.settle_within
+            within = self.capabilities.answers_within(changes[0].kind)
+            if within:
+                deadline = self.clock.now() + within
                 with self.store.begin() as connection:
                     journal.note_receipt(connection, self.run_id, (n.seq for n in numbered), receipt.token, deadline)
             for outcome in self.port.settle(receipt):

@@ -134,6 +134,7 @@ def make_plan(
     touched: dict[str, set[str]] = {}
     away: dict[Object, str] = {}
     unavailable: set[Object] = set()
+    late: set[Object] = set()
     due = _due(capabilities, scope, by_kind, translation, knowledge, now)
     for spec in capabilities.kinds:
         cleared = touched.get(spec.cleared_by, set())
@@ -175,6 +176,11 @@ def make_plan(
                 )
         _note_away(sides, result, held, away)
         result.changes = _without_waiting(spec, result.changes, away, plan.remarks)
+        if capabilities.answers_within(spec.kind):
+            made = {change.key for change in result.changes if change.action in (Action.CREATE, Action.REVIVE)}
+            late |= {(spec.kind, key) for key in made | {key for key in pending if key not in base}}
+        elif late:
+            result.changes = _without_late(spec, result.changes, late, plan.remarks)
         if cleared:
             changing = {change.key for change in result.changes if change.action is not Action.ADOPT}
             again = set_again(cleared, sides, changing | pending, plan.remarks)
@@ -292,6 +298,27 @@ def _without_waiting(
         if change.action is not Action.MOVE:
             away[spec.kind, change.key] = f"waits for {missing[0]} {missing[1]}"
     return [change for change in changes if id(change) not in waiting]
+
+
+def _without_late(spec: KindSpec, changes: list[Change], late: set[Object], remarks: list[Remark]) -> list[Change]:
+    """Leave out, in a kind that is answered at once, what needs an object that the LMS makes only later."""
+    kept: list[Change] = []
+    needed: Counter[str] = Counter()
+    for change in parents_first(changes):
+        missing = next((need for need in change.needs if need in late), None)
+        if missing is None or change.action in (Action.ADOPT, Action.REMOVE):
+            kept.append(change)
+            continue
+        needed[missing[0]] += 1
+        if change.action in (Action.CREATE, Action.REVIVE):
+            late.add((spec.kind, change.key))
+    for kind, count in needed.items():
+        says = (
+            f"{count:,} {spec.plural} wait for a {kind} that the LMS has not made yet: they are sent once it has told "
+            "of it."
+        )
+        remarks.append(Remark(Severity.WAITS, spec.kind, "", says))
+    return kept
 
 
 def _without_removals(changes: list[Change]) -> tuple[list[Change], int]:

@@ -19,7 +19,7 @@ def settle_open(applier: Applier) -> dict[Object, str]:
     may be sent yet.
     """
     now = applier.clock.now()
-    within = applier.capabilities.settle_within
+    within = {spec.kind: applier.capabilities.answers_within(spec.kind) for spec in applier.capabilities.kinds}
     with applier.store.read() as connection:
         entries = journal.open_entries(connection, applier.site)
     pending = [entry for entry in entries if entry.receipt is not None]
@@ -35,7 +35,7 @@ def settle_open(applier: Applier) -> dict[Object, str]:
     handed_over = {
         (entry.run_id, entry.seq)
         for entry in entries
-        if within and entry.receipt is None and now < entry.sent_at + within
+        if entry.receipt is None and (late := within.get(entry.change.kind)) and now < entry.sent_at + late
     }
     shown = {kind.kind for kind in applier.capabilities.kinds if kind.readable}
     readable = [one for one in unclear.values() if one.change.kind in shown]

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from bridge.model import Architecture, Scale
-from bridge.ports import Finding
+from bridge.ports import Finding, KindSpec
+from connectors.totara.channels import HRIMPORT
 from connectors.totara.options import TotaraOptions
 
 Rows = Callable[[str], Sequence[dict[str, str]] | None]
@@ -135,3 +136,29 @@ def _by_hand(model: Architecture) -> Iterator[Finding]:
             f"{len(model.requirements):,} requirements have no file and no interface",
             "`lms-bridge totara requirements` writes the list; assign them, then verify with the same command.",
         )
+
+
+def strangers(spec: KindSpec, owner: str, keys: Sequence[str], *, seen: bool = False) -> Finding:
+    """Objects that the channel of their kind cannot change, because the other one (or a hand) made them.
+
+    `seen` where the site itself shows it; otherwise it is known from what was sent earlier.
+    """
+    named = ", ".join(keys[:5]) + (f" and {len(keys) - 5:,} more" if len(keys) > 5 else "")
+    if owner == HRIMPORT:
+        says = (
+            f"{len(keys):,} of these were made by hand or through the API ({named}): HR Import leaves them alone "
+            "without a word"
+        )
+        remedy = "On the site, tick “HR Import” in the settings of each, or let it be" + (
+            "." if seen else f"; then add {spec.kind} to `switched_channel` in the options of this site."
+        )
+        return Finding(f"{spec.plural} HR Import cannot see", False, says, remedy, blocking=not seen)
+    says = (
+        f"{len(keys):,} {spec.plural} were made through HR Import ({named}), and now belong to GraphQL: a file that "
+        "names them would undo what the API writes"
+    )
+    remedy = (
+        f"See that no HR Import file of {spec.plural} goes in any more (switch the element off on the site), then add "
+        f"{spec.kind} to `switched_channel` in the options of this site."
+    )
+    return Finding(f"{spec.plural} of the other channel", False, says, remedy, blocking=True)

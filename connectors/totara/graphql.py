@@ -252,7 +252,10 @@ class GraphQlClient:
             return []
         payload = [mutation.operation() for mutation in mutations]
         try:
-            answer = self._post(payload, len(mutations) * 20, write=True)
+            # Only what surely was not carried out (a limit used up, no connection) is sent again.
+            for attempt in retrying(attempts=self.options.attempts, sleep=self._sleep):
+                with attempt:
+                    answer = self._post(payload, len(mutations) * 20, write=True)
         except OutcomeUnknown as error:
             return [MutationResult(error=error) for _ in mutations]
         answers = answer if isinstance(answer, list) else [answer] * len(mutations)
@@ -275,7 +278,7 @@ class GraphQlClient:
     def prove(self) -> Proven:
         """What the site can do, believed only where it came back: what it does not know it ignores in silence."""
         proven = Proven()
-        page = {"pagination": {"limit": 5}, "sort": [{"column": "id", "direction": "ASC"}]}
+        page = {"pagination": {"limit": 25}, "sort": [{"column": "id", "direction": "ASC"}]}
         users = self.query(
             "query q($q: core_user_users_query) { core_user_users(query: $q) { total items { id email } } }",
             {"q": page},
@@ -356,9 +359,7 @@ def _category(answer: Any) -> str:
 
 def create_user(values: Mapping[str, Any]) -> Mutation:
     """Make an account; ``values`` as the site's ``core_user_create_user_input``."""
-    return Mutation(
-        "core_user_create_user", {"input": ("core_user_create_user_input!", dict(values))}, "user { id idnumber }"
-    )
+    return Mutation("core_user_create_user", {"input": ("core_user_create_user_input!", dict(values))}, _USER_BACK)
 
 
 def update_user(idnumber: str, values: Mapping[str, Any]) -> Mutation:
@@ -369,7 +370,7 @@ def update_user(idnumber: str, values: Mapping[str, Any]) -> Mutation:
             "target_user": ("core_user_user_reference!", {"idnumber": idnumber}),
             "input": ("core_user_update_user_input!", dict(values)),
         },
-        "user { id idnumber suspended }",
+        _USER_BACK,
     )
 
 
@@ -382,12 +383,19 @@ def delete_user(idnumber: str) -> Mutation:
     )
 
 
+_USER_BACK = "user { id idnumber username firstname lastname email suspended }"
+_JOB_BACK = (
+    "job_assignment { id idnumber fullname startdate enddate position { idnumber } organisation { idnumber } "
+    "managerja { idnumber user { idnumber } } }"
+)
+
+
 def create_job(values: Mapping[str, Any]) -> Mutation:
     """Make a job assignment; ``values`` as the site's ``totara_job_create_job_assignment_input``."""
     return Mutation(
         "totara_job_create_job_assignment",
         {"input": ("totara_job_create_job_assignment_input!", dict(values))},
-        "job_assignment { id idnumber }",
+        _JOB_BACK,
     )
 
 
@@ -404,7 +412,7 @@ def update_job(idnumber: str, person: str, values: Mapping[str, Any]) -> Mutatio
             "target_job": _job_reference(idnumber, person),
             "input": ("totara_job_update_job_assignment_input!", dict(values)),
         },
-        "job_assignment { id idnumber }",
+        _JOB_BACK,
     )
 
 

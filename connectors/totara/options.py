@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connectors.hrimport_rules import HrImportSettings
+from connectors.totara.channels import Channels
+from connectors.totara.graphql import GraphQlOptions
 from connectors.totara.reports import ReportFormat, ReportSource
 
 
@@ -18,14 +20,18 @@ class StateReports:
     competency: str = "Bridge competencies"
     organisation: str = "Bridge organisations"
     position: str = "Bridge positions"
+    users: str = "Bridge users"
+    """Which accounts HR Import may change: id number and *Totara sync*."""
+    requirements: str = "Bridge requirements"
+    """Which competencies a position has."""
 
 
 @dataclass(frozen=True, slots=True)
 class TotaraOptions:
     """Where a Totara takes its files, where it leaves its reports, and how to treat it."""
 
-    filesdir: Path
-    """The files directory of HR Import; ``csv/ready`` lies in it."""
+    filesdir: Path | None
+    """The files directory of HR Import; ``csv/ready`` lies in it. None where no kind goes in by files."""
     spool: Path
     """Our own folder for files on their way and for receipts."""
     reports: Path | None = None
@@ -50,3 +56,11 @@ class TotaraOptions:
     reserved: frozenset[str] = frozenset()
     """Keys that belong to somebody else: they are never written."""
     site_name: str = "Totara"
+    channels: Channels = field(default_factory=Channels)
+    """Which way each kind goes in."""
+    graphql: GraphQlOptions | None = None
+    """How to reach the API; it shows people and jobs, whichever way they go in."""
+    api_server_limit: float = 60.0
+    """Seconds the site may go on working on an API request nobody waits for any more."""
+    all_records: frozenset[str] = frozenset()
+    """Kinds whose files hold all records because the site deletes what is not in them, and somebody wants that."""

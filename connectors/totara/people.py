@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bridge.model import JobAssignment, Person, PersonStatus, Workforce
 from bridge.ports import Action, Change, Fields, Item, KindSpec, Remark, Removal, Severity, Value
@@ -13,11 +13,11 @@ from connectors.totara.options import TotaraOptions
 
 PERSON, JOB = "person", "job"
 ELEMENT_OF = {PERSON: "user", JOB: "jobassignment"}
+_SUSPENDED = "suspended"
 SPECS = (
-    KindSpec(PERSON, "person", "people", Removal.SUSPEND, readable=False, of_people=True),
+    KindSpec(PERSON, "person", "people", Removal.SUSPEND, readable=False, removed_by=_SUSPENDED, of_people=True),
     KindSpec(JOB, "job assignment", "job assignments", Removal.CLOSE, readable=False, of_people=True),
 )
-_SUSPENDED = "suspended"
 _PERSON_COLUMNS = {"username": "username", "first_name": "firstname", "last_name": "lastname", "email": "email"}
 _JOB_COLUMNS = {
     "title": "fullname",
@@ -31,9 +31,25 @@ _JOB_COLUMNS = {
 class People:
     """The two kinds of people on one site."""
 
-    def __init__(self, options: TotaraOptions, today: dt.date) -> None:
+    def __init__(self, options: TotaraOptions, today: dt.date, sendable: Callable[[str], bool] | None = None) -> None:
         self.options = options
         self.today = today
+        self._sendable = sendable or self.has_column
+        self.extras: set[str] = set()
+        """Further columns that the people translated last carry."""
+        self.wanted_jobs: frozenset[str] = frozenset()
+        """The jobs that were translated last: one that ended is over only where nobody speaks of it any more."""
+        self.owners: dict[str, str] = {}
+        """Job to person, as far as the site or what was sent tells."""
+        self._spoken_of: frozenset[str] = frozenset()
+
+    def has_column(self, name: str) -> bool:
+        """Whether the site's user file has a further column of an account."""
+        return name in columns_of("user", self.options.hrimport) or _is_custom(name)
+
+    def speaks_of_job(self, key: str) -> bool:
+        """Whether a job belongs to somebody the people translated last speak of: if not, its absence means nothing."""
+        return self.owners.get(key) in self._spoken_of
 
     # -- from the model to items ------------------------------------------------------------------
 
@@ -41,8 +57,10 @@ class People:
         """The accounts and jobs a site should hold; who is gone is suspended and their jobs end."""
         remarks: list[Remark] = []
         items = [self._person(one, remarks) for one in workforce.people]
-        # Somebody confirmed absent is suspended, and nothing else of the account is touched.
-        items += [Item(PERSON, key, {_SUSPENDED: True}) for key in sorted(workforce.absent)]
+        # Somebody confirmed absent is suspended, and nothing else of the account is touched; nobody is made for that.
+        items += [Item(PERSON, key, {_SUSPENDED: True}, make=False) for key in sorted(workforce.absent)]
+        self.extras = {name for one in workforce.people for name, _ in one.extra if self._sendable(name)}
+        self._spoken_of = workforce.absent | {one.key for one in workforce.people}
         gone = {one.key for one in workforce.people if one.status is PersonStatus.TERMINATED}
         items += self._jobs(workforce, gone, remarks)
         return items, remarks
@@ -62,8 +80,9 @@ class People:
                 remarks.append(Remark(Severity.NOTE, PERSON, one.key, f"Totara keeps {name} as “{kept}”"))
             fields[name] = kept
         fields[_SUSPENDED] = one.status is PersonStatus.TERMINATED
-        fields |= {name: kept_form(value) for name, value in one.extra if name in limits or _is_custom(name)}
-        return Item(PERSON, one.key, fields)
+        fields |= {name: kept_form(value) for name, value in one.extra if self._sendable(name)}
+        # Whoever left has no account made.
+        return Item(PERSON, one.key, fields, make=one.status is not PersonStatus.TERMINATED)
 
     def _jobs(self, workforce: Workforce, gone: set[str], remarks: list[Remark]) -> list[Item]:
         owners: dict[str, set[str]] = {}
@@ -84,6 +103,7 @@ class People:
                 owners[one.key] = {one.person}
                 continue
             items.append(self._job(one, workforce, gone, main))
+        self.wanted_jobs = frozenset(item.key for item in items)
         return items
 
     def _job(self, one: JobAssignment, workforce: Workforce, gone: set[str], main: dict[str, str]) -> Item:

@@ -25,6 +25,10 @@ class SpoolRow:
     """``<action> <key>`` of each change, as one row may carry an update and a move."""
     expected: str = ""
     rule: str = ""
+    seen_at: int = 0
+    """Its ``timemodified``: when its content was first seen."""
+    again: bool = False
+    """Whether the site was handed the same content with the same time before."""
     fate: str = ""
     """What became of it, once known; the site's log may be cleared later."""
     why: str = ""
@@ -42,6 +46,8 @@ class SpoolEntry:
     """The last id of the site's sync log known when the file was handed over."""
     stored_before: list[str] = field(default_factory=list)
     """What lay in the site's store folder then."""
+    delivered_at: float = 0.0
+    """When it got the name under which the site reads it."""
     rows: list[SpoolRow] = field(default_factory=list)
     row_count: int = 0
     whole: bool = True

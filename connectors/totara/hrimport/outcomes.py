@@ -18,6 +18,10 @@ from bridge.ports import FixConfiguration
 from connectors.hrimport_rules.messages import recognise
 from connectors.totara.hrimport.rules import advice
 
+PASSED_OVER = (
+    "the import finished, and its log says nothing of this row. So it goes with what was made by hand or through an "
+    "API: HR Import leaves it alone until “HR Import” is ticked in its own settings on the site"
+)
 # Actions under which the site logs a row it carried out, whatever its language.
 _DONE_ACTIONS = {"syncitem", "createuser", "updateusers", "deleteuser", "suspenduser", "create", "update", "delete"}
 _KEPT_WITH_ERROR = {"customfieldsnotype", "customfieldinvalidmaptype", "invalidlangx", "unrecognisedaggregrationmethod"}
@@ -58,6 +62,8 @@ class SentRow:
     expected: str = ""
     """Preflight's verdict: create, update, skip, refuse or delete."""
     rule: str = ""
+    again: bool = False
+    """Whether the same content went to the site with the same time before: it passes over what it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +163,8 @@ def settle_rows(element: str, sent: Sequence[SentRow], run: Sequence[SyncLogRow]
     """Join the rows sent with the log of the run that took them.
 
     An empty ``run`` leaves every row pending. A row the log does not name was passed over in silence: it counts as
-    applied when preflight expected the site to hold it already, as refused when a setting or the item itself
-    forbids it, and as unknown otherwise.
+    applied when the site holds it already (preflight saw that, or it was handed over before), as refused when a
+    setting or the item itself forbids it, and as unknown otherwise.
     """
     if not run:
         return FileReport(element, False, "", [RowReport(row, RowFate.PENDING) for row in sent])
@@ -220,4 +226,6 @@ def _fate(row: SentRow, said: list[tuple[str, SyncLogRow]], finished: bool, why:
         return RowReport(row, RowFate.APPLIED, "the site held it already")
     if row.expected in {"skip", "refuse"}:
         return RowReport(row, RowFate.REFUSED, f"passed over in silence ({row.rule}): {advice(row.rule)}".strip())
-    return RowReport(row, RowFate.UNKNOWN, "the import finished, and its log says nothing of this row")
+    if row.again:
+        return RowReport(row, RowFate.APPLIED, "the site held it already, with the same content and time")
+    return RowReport(row, RowFate.UNKNOWN, PASSED_OVER)
