@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Annotated, Any, Literal
 
@@ -117,14 +118,26 @@ class FeedSettings(_Strict):
     interval: Annotated[float, Field(ge=0)] = 60.0
     """Seconds over which a file's size and time must stay the same."""
     archive: str = "archive"
+    max_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
+    """A larger file is refused."""
+    max_entries: Annotated[int, Field(ge=1)] = 20_000
+    """A drop that lists more than this is refused: the path is probably wrong."""
     host: str = ""
     port: int = 22
     user: str = ""
-    host_keys: tuple[str, ...] = ()
+    host_keys: Texts = ()
     password: str = ""
     """Where the password is: env:NAME, file:PATH or keyring:SERVICE/USER."""
     key_file: str = ""
     key_passphrase: str = ""
+    connect_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """Longest time for each of connecting, agreeing on keys, logging in."""
+    operation_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """Longest silence of the server within one request."""
+    total_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """Longest time for one look or one download, all attempts together."""
+    attempts: Annotated[int, Field(ge=1)] = 4
+    """How often a broken download is resumed within one run."""
     pgp: PgpOptions | None = None
 
     model: str = ""
@@ -155,6 +168,12 @@ class FeedSettings(_Strict):
     @field_validator("date_format")
     @classmethod
     def _dates(cls, value: str | None) -> str | None:
-        if value is not None and not all(part in value for part in ("%d",)) and "%j" not in value:
-            raise ValueError("a date format has a day, a month and a year, as in %d/%m/%Y")
+        if value is not None:
+            day = dt.date(2024, 12, 31)
+            try:
+                same = dt.datetime.strptime(day.strftime(value), value).date() == day  # noqa: DTZ007 - a calendar day
+            except ValueError:
+                same = False
+            if not same:
+                raise ValueError("a date format names day (%d), month (%m or %b) and year (%Y or %y), as in %d/%m/%Y")
         return value

@@ -219,7 +219,7 @@ def _plainly(kind: str, message: str) -> str:
     """Return pydantic's message in plainer words where it helps."""
     if kind == "extra_forbidden":
         return "there is no such setting. Check the spelling; `lms-bridge init` writes an example with all of them."
-    return message
+    return message.removeprefix("Value error, ")
 
 
 def _absolute(url: str, folder: Path) -> str:

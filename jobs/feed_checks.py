@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -83,10 +84,10 @@ class SetChecks:
     def _add(self, line: int, record: RosterRow, why: _Wrong, *, refused: bool) -> None:
         header = self._headers.get(why.column, why.column)
         fault = Fault(self._file, line, header, shown(why.value), why.rule, why.message, why.remedy)
-        cells = {
-            header: shown(getattr(record, name)) for name, header in self._headers.items() if name in RosterRow._fields
-        }
-        self._findings.add(Found(fault, record.person, refused, cells))
+        further: dict[str, str] = json.loads(record.extra) if record.extra else {}
+        told = {**further, **record._asdict()}
+        cells = {header: shown(told.get(name, "")) for name, header in self._headers.items()}
+        self._findings.add(Found(fault, record.person, refused, cells, as_sent=False))
 
     def _deletions(self) -> None:
         if self._settings.snapshot != "delta":
@@ -189,7 +190,6 @@ class SetChecks:
             if (kept_first, kept_last) == (first, last):
                 continue
             column = "first_name" if kept_first != first else "last_name"
-            self._staging.rename(line, kept_first, kept_last)
             why = _Wrong(
                 column,
                 first if column == "first_name" else last,
@@ -199,6 +199,7 @@ class SetChecks:
             )
             for _, record in self._staging.records([line]):
                 self._add(line, record, why, refused=False)
+            self._staging.rename(line, kept_first, kept_last)
 
 
 def _same_again(person: str, first: int) -> _Wrong:

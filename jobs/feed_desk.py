@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.feed_settings import FeedSettings, PgpOptions
 from bridge.model import Architecture
-from bridge.ports import FixConfiguration, SkipItem
+from bridge.ports import BridgeError, FixConfiguration, SkipItem
+from bridge.rows import Column
 from bridge.settings import Settings
 from bridge.store import Store, feeds
 from bridge.sync.clock import Clock
+from bridge.sync.trust import says_newer
 from connectors.feeds import (
+    Arrival,
     FeedSource,
     FolderFeed,
     FolderSettings,
+    NotYet,
     Order,
     PgpSettings,
     Readiness,
     ReadyWhen,
+    ReceivedFile,
     SftpServer,
     SftpSettings,
 )
-from connectors.tables import open_table
+from connectors.tables import UnreadableTable, open_table
 from jobs.architecture import read_architecture
 from jobs.feed_reading import read_lookups
 from jobs.ingest import FeedContext, Incoming, IngestResult, ingest
@@ -34,6 +39,14 @@ from mappings.titles.decisions import RecordedDecisions
 
 DEFAULT_FEED = "hr"
 """Name of the feed that `--file` speaks of where bridge.toml names none."""
+
+
+DECIDED = (
+    Column("job_title", ("title",), required=True),
+    Column("department_code", ("department", "unit"), key=True),
+    Column("position", ("position_code",), required=True, key=True),
+)
+"""The columns of a list of decided titles."""
 
 
 def feed_named(settings: Settings, name: str | None) -> tuple[str, FeedSettings]:
@@ -69,8 +82,9 @@ def model_of(settings: Settings, feed: FeedSettings) -> Architecture | None:
     reading = read_architecture(settings.folder / folder)
     if reading.faults:
         raise FixConfiguration(
-            f"The job architecture in {folder} has {len(reading.faults):,} faults, so nobody can say which units "
-            f"there are. The first: {reading.faults[0]} See all with `lms-bridge validate --model {folder}`."
+            f"The job architecture in {folder} cannot be read without fault, so nobody can say which units there are. "
+            f"The first fault of {len(reading.faults):,}: {reading.faults[0]} "
+            f"`lms-bridge plan --model {folder}` lists all of them."
         )
     return reading.architecture
 
@@ -84,8 +98,16 @@ def finder_of(
     """
     decisions: TitleDecisions | None = None
     if feed.decisions:
-        with open_table(settings.folder / feed.decisions) as table:
-            decisions = ListedDecisions.from_rows(table.rows)
+        try:
+            with open_table(settings.folder / feed.decisions, DECIDED) as table:
+                if table.faults:
+                    raise FixConfiguration(f"The decided titles cannot be read. {table.faults[0]}")
+                decisions = ListedDecisions.from_rows(table.rows)
+        except UnreadableTable as error:
+            raise FixConfiguration(
+                f"The decided titles in {settings.folder / feed.decisions} cannot be read. {error.fault.message} "
+                "Check `decisions` in the feed's settings; it is seen from the folder of bridge.toml."
+            ) from error
     if made:
         decisions = Layered(made, decisions) if decisions is not None else made
     if architecture is None and decisions is None:
@@ -137,6 +159,8 @@ def source_of(settings: Settings, name: str, feed: FeedSettings, clock: Clock) -
                 order=order,
                 readiness=readiness,
                 archive=feed.archive,
+                max_bytes=feed.max_bytes,
+                max_entries=feed.max_entries,
                 pgp=pgp,
                 place=place,
                 path=path,
@@ -155,6 +179,10 @@ def source_of(settings: Settings, name: str, feed: FeedSettings, clock: Clock) -
         password=secret(feed.password, "password"),
         key_file=settings.folder / feed.key_file if feed.key_file else None,
         key_passphrase=secret(feed.key_passphrase, "key_passphrase"),
+        connect_seconds=feed.connect_seconds,
+        operation_seconds=feed.operation_seconds,
+        total_seconds=feed.total_seconds,
+        attempts=feed.attempts,
         place=place,
     )
     return SftpFeed(
@@ -163,6 +191,8 @@ def source_of(settings: Settings, name: str, feed: FeedSettings, clock: Clock) -
             order=order,
             readiness=readiness,
             archive=feed.archive,
+            max_bytes=feed.max_bytes,
+            max_entries=feed.max_entries,
             pgp=pgp,
             place=place,
             server=server,
@@ -189,69 +219,117 @@ class Delivery:
 
     results: tuple[IngestResult, ...] = ()
     waiting: tuple[str, ...] = ()
-    """Files that are not whole yet, each with the reason."""
+    """Files that cannot be taken yet, each with the reason."""
     refused: tuple[str, ...] = ()
     """Files that are not taken, each with the reason."""
     again: tuple[str, ...] = ()
     """Files that were dealt with on an earlier day."""
+    unmoved: tuple[str, ...] = ()
+    """Files that were taken over and could not be moved to the archive, each with the reason."""
 
     @property
     def exit_code(self) -> int:
-        """3 where a file is not taken or not believed, 4 where rows are rejected, else 0."""
-        codes = {result.exit_code for result in self.results} | ({3} if self.refused else set())
-        return next((code for code in (3, 4) if code in codes), 0)
+        """3 where a file is not taken or not believed, 2 where one cannot be archived, 4 where rows are rejected."""
+        codes = {result.exit_code for result in self.results}
+        codes |= {3} if self.refused else set()
+        codes |= {2} if self.unmoved else set()
+        return next((code for code in (3, 2, 4) if code in codes), 0)
 
 
 def ingest_arrivals(
     store: Store, settings: Settings, context: FeedContext, as_of: dt.date, clock: Clock | None = None
 ) -> Delivery:
     """Take in every file that lies whole in a feed's drop, in order. A taken one goes to the archive; any other stays
-    there with a note that says why."""
+    there with a note that says why. Of a feed of changes none is taken before those that were sent earlier."""
     clock = clock or Clock()
-    inbox = settings.folder / ".lms-bridge" / "inbox" / context.name
     source = source_of(settings, context.name, context.settings, clock)
-
-    def seen(sha256: str) -> bool:
-        with store.read() as connection:
-            return feeds.was_received(connection, context.name, sha256)
-
-    results: list[IngestResult] = []
-    refused: list[str] = []
-    again: list[str] = []
+    inbox = settings.folder / ".lms-bridge" / "inbox" / context.name
+    look = _Look(store, context, source, inbox, as_of, clock)
+    in_order, by_name = context.settings.snapshot == "delta", context.settings.order == "name"
     try:
         survey = source.survey()
-        refused += [f"{one.name}: {one.why}" for one in survey.refused]
+        look.waiting += [f"{one.name}: {one.why}" for one in survey.waiting]
+        look.refused += [f"{one.name}: {one.why}" for one in survey.refused]
+        stopped = ""
         for arrival in survey.ready:
-            try:
-                received = source.take(arrival, inbox, seen)
-            except SkipItem as error:
-                source.leave(arrival, str(error))
-                refused.append(f"{arrival.name}: {error}")
-                continue
-            if received.repeated and _is_done_with(store, context.name, received.sha256):
-                received.path.unlink(missing_ok=True)
-                again.append(f"{received.name}: this very file was dealt with before; it went to the archive.")
-                source.archive(received)
-                continue
-            try:
-                result = ingest(store, context, Incoming.of_received(received), as_of, clock)
-            finally:
-                received.path.unlink(missing_ok=True)
-            results.append(result)
-            if result.exit_code == 3:
-                source.leave(received, " ".join(str(guard) for guard in result.guards))
-            else:
-                source.archive(received)
+            # By date nobody knows where in the order a file stands that is still growing.
+            growing = (one.name for one in survey.waiting if not by_name or one.name < arrival.name)
+            ahead = stopped or next(growing, "")
+            if in_order and ahead:
+                look.waiting.append(
+                    f"{arrival.name}: {ahead} comes first; changes are taken in the order they are sent."
+                )
+            elif not look.take(arrival):
+                stopped = arrival.name
     finally:
         source.close()
     return Delivery(
-        tuple(results), tuple(f"{one.name}: {one.why}" for one in survey.waiting), tuple(refused), tuple(again)
+        tuple(look.results), tuple(look.waiting), tuple(look.refused), tuple(look.again), tuple(look.unmoved)
     )
 
 
-def _is_done_with(store: Store, feed: str, sha256: str) -> bool:
-    """Tell whether a content needs no second look: somebody or something decided about it, and it is not the last
-    accepted one, which may bring rows whose day has come."""
+@dataclass(slots=True)
+class _Look:
+    """One look into a drop, and what it has come to so far."""
+
+    store: Store
+    context: FeedContext
+    source: FeedSource
+    inbox: Path
+    as_of: dt.date
+    clock: Clock
+    results: list[IngestResult] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+    unmoved: list[str] = field(default_factory=list)
+
+    def take(self, arrival: Arrival) -> bool:
+        """Take in one file; say whether it is dealt with, so that files sent after it may follow."""
+        try:
+            received = self.source.take(arrival, self.inbox, self._seen)
+        except SkipItem as error:
+            self.source.leave(arrival, str(error))
+            self.refused.append(f"{arrival.name}: {error}")
+            return False
+        except NotYet as error:
+            self.waiting.append(f"{arrival.name}: {error}")
+            return False
+        if received.repeated and _is_done_with(self.store, self.context.name, received):
+            received.path.unlink(missing_ok=True)
+            self.again.append(
+                f"{received.name}: this very file was dealt with before; it is now {self._archive(received)}"
+            )
+            return True
+        try:
+            result = ingest(self.store, self.context, Incoming.of_received(received), self.as_of, self.clock)
+        finally:
+            received.path.unlink(missing_ok=True)
+        self.results.append(result)
+        if result.exit_code == 3:
+            self.source.leave(received, " ".join(str(guard) for guard in result.guards))
+            return result.state != feeds.QUARANTINED
+        self._archive(received)
+        return True
+
+    def _seen(self, sha256: str) -> bool:
+        with self.store.read() as connection:
+            return feeds.was_received(connection, self.context.name, sha256)
+
+    def _archive(self, received: ReceivedFile) -> str:
+        """Move a file to the archive. One that cannot be moved has been taken over all the same."""
+        try:
+            return self.source.archive(received)
+        except BridgeError as error:
+            self.unmoved.append(f"{received.name}: {error}")
+            return f"where it was. {error}"
+
+
+def _is_done_with(store: Store, feed: str, received: ReceivedFile) -> bool:
+    """Tell whether a content needs no second look: somebody or something decided about it, it is not the last accepted
+    one, which may bring rows whose day has come, and its name does not say that it is from a later day."""
     with store.read() as connection:
         last = feeds.find_snapshot(connection, feeds.find_feed(connection, feed).accepted_id)
-        return feeds.was_decided(connection, feed, sha256) and (last is None or last.sha256 != sha256)
+        if not feeds.was_decided(connection, feed, received.sha256):
+            return False
+        return last is None or (received.sha256 != last.sha256 and not says_newer(received.name, last.stamp))

@@ -19,7 +19,7 @@ from bridge.store import encoding
 from bridge.store.feeds import MOST_FINDINGS
 from bridge.store.stage_tables import REFUSED
 from bridge.store.staging import Staging
-from connectors.tables import Table, TableOptions, open_table
+from connectors.tables import Table, TableOptions, UnreadableTable, open_table
 from mappings.columns import (
     DATES,
     NUMBERS,
@@ -53,6 +53,8 @@ class Found:
     person: str = ""
     refused: bool = True
     cells: Mapping[str, str] = field(default_factory=dict)
+    as_sent: bool = True
+    """True where `cells` are those of the file, letter by letter."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,24 @@ class Findings:
             self.found.append(one)
         else:
             self.surplus += 1
+
+    def show_as_sent(self, path: Path, file: str, settings: FeedSettings) -> None:
+        """Give findings that came of comparing rows the cells of their rows as they stand in the file."""
+        wanted = {one.fault.line for one in self.found if not one.as_sent and one.fault.line}
+        if not wanted:
+            return
+        line = 0
+        cells: dict[int, Mapping[str, str]] = {}
+        with open_table(path, columns_wanted(settings), _table_options(file, settings)) as table:
+            for row in table.rows:
+                line = max(row.line, line + 1)
+                if line in wanted:
+                    cells[line] = cells_of(row)
+                    if len(cells) == len(wanted):
+                        break
+        for one in self.found:
+            if not one.as_sent and one.fault.line in cells:
+                one.cells, one.as_sent = cells[one.fault.line], True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +137,23 @@ def read_lookups(settings: FeedSettings, folder: Path) -> dict[str, dict[str, st
     names = sorted({rule.lookup for rule in (*fields.values(), *extra.values()) if rule.lookup})
     tables: dict[str, dict[str, str]] = {}
     for name in names:
-        with open_table(folder / name) as table:
-            columns = list(table.source.headers)[:2]
-            if len(columns) < 2 or table.faults:
-                raise FixConfiguration(f"The lookup table {name} needs two columns with headers: from and to.")
-            first, second = columns
-            tables[name] = {row.values[first]: row.values[second].strip() for row in table.rows if not row.faults}
+        try:
+            with open_table(folder / name) as table:
+                columns = list(table.source.headers)[:2]
+                if len(columns) < 2 or table.faults:
+                    raise FixConfiguration(f"The lookup table {name} needs two columns with headers: from and to.")
+                first, second = columns
+                tables[name] = {row.values[first]: row.values[second].strip() for row in table.rows if not row.faults}
+        except UnreadableTable as error:
+            raise FixConfiguration(
+                f"A column of the feed is looked up in {folder / name}, which cannot be read. {error.fault.message} "
+                "Check `lookup` in the feed's columns; it is seen from the folder of bridge.toml."
+            ) from error
     return tables
+
+
+def _table_options(file: str, settings: FeedSettings) -> TableOptions:
+    return TableOptions(file, settings.encoding, settings.delimiter, settings.sheet, LONGEST_VALUE)
 
 
 @contextmanager
@@ -135,8 +165,7 @@ def open_feed(
     lookups: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[Opened]:
     """Open a file of a feed. Raises UnreadableTable where not one row of it can be read."""
-    options = TableOptions(name, settings.encoding, settings.delimiter, settings.sheet, LONGEST_VALUE)
-    with open_table(path, columns_wanted(settings), options) as table:
+    with open_table(path, columns_wanted(settings), _table_options(name, settings)) as table:
         mapping = map_columns(settings, table.source.headers, lookups)
         sample = list(islice(table.rows, SAMPLE_ROWS))
         texts = _texts_of(sample, mapping)

@@ -217,17 +217,20 @@ class Ingestion:
             feed = feeds.find_feed(connection, name)
             last = feeds.find_snapshot(connection, feed.accepted_id)
             held = feeds.find_snapshot(connection, feed.quarantined_id)
-            twin = feeds.accepted_with(connection, name, incoming.sha256)
+            twin = feeds.latest_with(connection, name, incoming.sha256)
         snapshot = self._snapshot(incoming)
+        newer = last is not None and trust.says_newer(incoming.name, last.stamp)
         if last is not None and incoming.sha256 == last.sha256:
-            if last.rules == self._rules:
-                return self._identical(feed, last, incoming)
-        elif twin is not None and last is not None and twin.id < last.id and twin.rules == self._rules:
+            if last.rules == self._rules and not self._hangs_on_others(last):
+                return self._identical(feed, last, incoming, newer=newer)
+        elif twin is not None and last is not None and twin.id < last.id and not newer:
             return self._refused(snapshot, f"This very file was accepted before {last.file}, which is newer.")
         if last is not None and trust.is_older(incoming.stamp, last.stamp):
             return self._refused(snapshot, f"The file is from {incoming.stamp}, the last accepted from {last.stamp}.")
         if held is not None and held.sha256 == incoming.sha256 and held.rules == self._rules:
             return _result_of(held, replace(snapshot, state=feeds.QUARANTINED), ("It is in quarantine already.",))
+        if snapshot.delta and held is not None and held.file != incoming.name:
+            return self._out_of_order(snapshot, held)
         try:
             with open_feed(
                 incoming.path, incoming.name, self._settings, self._context.units, self._context.lookups
@@ -246,6 +249,7 @@ class Ingestion:
             snapshot, cut = self._described(opened, incoming, self._snapshot(incoming), last, read)
             staged.close_input()
             judged = self._judge(staged, snapshot, findings, read if cut else None)
+            findings.show_as_sent(incoming.path, incoming.name, self._settings)
             guards = self._guards(staged, judged, incoming, last, opened)
         result = replace(
             _result(replace(snapshot, counts=_numbers(judged)), judged, ()),
@@ -254,6 +258,12 @@ class Ingestion:
             statements=opened.statements,
         )
         return result, findings
+
+    def _hangs_on_others(self, last: Snapshot) -> bool:
+        """Tell whether a file may be judged otherwise now although neither it nor the rules have changed: it has rows
+        that are held for another feed, or were refused and other feeds may have brought what they lacked."""
+        waits = int(last.counts.get(HELD, 0)) or int(last.counts.get(REFUSED, 0))
+        return bool(self._context.others and waits)
 
     def _snapshot(self, incoming: Incoming) -> Snapshot:
         return Snapshot(
@@ -289,7 +299,9 @@ class Ingestion:
         self, staged: Staging, judged: _Judged, incoming: Incoming, last: Snapshot | None, opened: Opened
     ) -> list[Guard]:
         counted = self._counted(staged, judged, incoming, last)
-        return [*_doubtful(opened.doubts), *judged.guards, *trust.tripped(counted, self._settings.trust)]
+        # Only once all rows have gone by does a workbook tell that some of its ids have become numbers.
+        doubts = (*opened.doubts, *opened.table.remarks)
+        return [*_doubtful(doubts), *judged.guards, *trust.tripped(counted, self._settings.trust)]
 
     def _read(self, opened: Opened, incoming: Incoming, snapshot: Snapshot, last: Snapshot | None) -> IngestResult:
         findings = Findings()
@@ -300,6 +312,7 @@ class Ingestion:
             with staged.writing():
                 staged.close_input()
                 judged = self._judge(staged, snapshot, findings, read if cut else None)
+                findings.show_as_sent(incoming.path, incoming.name, self._settings)
                 guards = self._guards(staged, judged, incoming, last, opened)
                 if guards:
                     result = self._quarantine(staged, judged, guards)
@@ -359,10 +372,10 @@ class Ingestion:
             snapshot = replace(snapshot, id=feeds.add_snapshot(connection, snapshot))
             self._keep_findings(connection, snapshot.id, judged.findings)
         name = self._context.name
-        came_due = (0, 0)
-        if snapshot.delta:
-            came_due = roster.apply_due(connection, name, self._today, snapshot.id)
-        counting = snapshot.complete and not snapshot.delta and not partial
+        feed = feeds.find_feed(connection, name)
+        last = feeds.find_snapshot(connection, feed.accepted_id)
+        came_due = roster.apply_due(connection, name, self._today, snapshot.id) if snapshot.delta else 0
+        counting = snapshot.complete and not snapshot.delta and not partial and _is_news(snapshot, last)
         notes: list[str] = []
         if counting:
             # Before the roster changes: who came in this very file cannot be missing from it.
@@ -372,7 +385,6 @@ class Ingestion:
         people = staged.good_people() if snapshot.delta or partial else None
         cleared = feeds.clear_rejections(connection, name, snapshot.id, people)
         unmapped = self._queue_titles(connection)
-        feed = feeds.find_feed(connection, name)
         feeds.drop_staged(connection, feed.quarantined_id)
         whole = snapshot.complete and not partial
         accepted = snapshot.id if whole or feed.accepted_id is None else feed.accepted_id
@@ -384,7 +396,7 @@ class Ingestion:
             missing=gone.reported,
             absent=gone.confirmed,
             returned=gone.returned,
-            came_due=sum(came_due),
+            came_due=came_due,
             cleared=cleared,
             unmapped=unmapped,
         )
@@ -422,7 +434,12 @@ class Ingestion:
         feed = feeds.find_feed(connection, self._context.name)
         feeds.drop_staged(connection, feed.quarantined_id)
         snapshot = replace(
-            snapshot, state=feeds.QUARANTINED, guards=tuple(asdict(guard) for guard in tripped), counts=counts
+            snapshot,
+            state=feeds.QUARANTINED,
+            guards=tuple(asdict(guard) for guard in tripped),
+            counts=counts,
+            # A manifest that speaks of another content says nothing of this one, also once a person releases it.
+            vouched=snapshot.vouched and not any(trust.is_about_manifest(guard) for guard in tripped),
         )
         snapshot = replace(snapshot, id=feeds.add_snapshot(connection, snapshot))
         reason = f"{snapshot.file}: {' '.join(guard.says for guard in tripped)}"
@@ -443,26 +460,49 @@ class Ingestion:
 
     def _refused(self, snapshot: Snapshot, why: str) -> IngestResult:
         """Record a file that is not taken at all: the feed goes on as it was."""
-        guard = Guard("older", why, "Nothing was changed. Send a file from after the last accepted one.")
+        guard = Guard(
+            "older",
+            why,
+            "Nothing was changed. Send a file from after the last accepted one; if this one is meant, put a later date "
+            "into its name, as in people_2026-12-31.csv.",
+        )
         snapshot = replace(snapshot, state=feeds.REFUSED, guards=(asdict(guard),), decided_at=self._clock.now())
         with self._store.begin() as connection:
-            snapshot = replace(snapshot, id=feeds.add_snapshot(connection, snapshot))
+            before = feeds.latest_with(connection, snapshot.feed, snapshot.sha256, feeds.REFUSED)
+            # It lies in the drop until somebody takes it away, and is refused each night: once is enough to remember.
+            known = before.id if before is not None and before.guards == snapshot.guards else None
+            snapshot = replace(snapshot, id=known or feeds.add_snapshot(connection, snapshot))
         return _result_of(snapshot, snapshot, ())
 
-    def _identical(self, feed: Feed, last: Snapshot, incoming: Incoming) -> IngestResult:
+    def _out_of_order(self, snapshot: Snapshot, held: Snapshot) -> IngestResult:
+        """Refuse changes while earlier ones are in quarantine: taken over first, they would be lost for good."""
+        name = self._context.name
+        guard = Guard(
+            "out-of-order",
+            f"The changes of {held.file} came before these and are in quarantine.",
+            f"Release or discard them first (`lms-bridge feed release {name}`), or have {held.file} sent again, "
+            "corrected, under its name; then take this file in.",
+        )
+        snapshot = replace(snapshot, state=feeds.REFUSED, guards=(asdict(guard),))
+        return _result_of(snapshot, snapshot, ())
+
+    def _identical(self, feed: Feed, last: Snapshot, incoming: Incoming, *, newer: bool) -> IngestResult:
         """Take a file whose every byte is as in the last accepted one: only what the calendar changes happens.
 
-        Where its name or manifest says that it is a newer one, it confirms who was missing already.
+        Where the date in its name says that it is a newer one, or a manifest vouches for it, it confirms who was
+        missing already.
         """
-        newer = bool(incoming.stamp and last.stamp and incoming.stamp > last.stamp)
         counts = last.counts
         name = self._context.name
         with self._store.begin() as connection:
-            created, updated = roster.apply_due(connection, name, self._today, last.id)
-            waiting = roster.waiting_count(connection, name)
+            created, updated = roster.due_counts(connection, name, self._today, last.id)
+            came_due = roster.apply_due(connection, name, self._today, last.id)
+            waiting = roster.waiting_count(connection, name, last.id)
             absent = 0
-            if newer and last.complete and not last.delta:
-                absent = roster.repeat_absences(connection, name, last.id, self._today)
+            vouched = incoming.manifest_sha256 == last.sha256 or incoming.manifest_rows == last.rows
+            if (newer or vouched) and last.complete and not last.delta:
+                absent = roster.repeat_absences(connection, name, last.id, self._today, vouched=vouched)
+            if newer:
                 feeds.save_snapshot(connection, replace(last, stamp=incoming.stamp))
             unmapped = self._queue_titles(connection)
             feeds.drop_staged(connection, feed.quarantined_id)
@@ -481,7 +521,7 @@ class Ingestion:
             held=held,
             rejected=rejected,
             absent=absent,
-            came_due=created + updated,
+            came_due=came_due,
             unmapped=unmapped,
             notes=(f"Every byte is as in {last.file}, which was accepted before.",),
         )
@@ -539,6 +579,14 @@ class Ingestion:
             (UnmappedTitle(self._context.name, *key, people, self._today) for key, people in sorted(waiting.items())),
         )
         return sum(waiting.values())
+
+
+def _is_news(snapshot: Snapshot, last: Snapshot | None) -> bool:
+    """Tell whether a file says anything that the last accepted one has not said: the same bytes, read anew because
+    the rules changed, are no second witness."""
+    if last is None or last.id == snapshot.id or snapshot.sha256 != last.sha256:
+        return True
+    return snapshot.vouched or trust.says_newer(snapshot.file, last.stamp)
 
 
 def _rejection(feed: str, snapshot_id: int, one: Found) -> Rejection:

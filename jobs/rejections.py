@@ -8,6 +8,7 @@ from bridge.ports import FixConfiguration
 from bridge.store import Store, feeds
 from bridge.store.feeds import Rejection
 from connectors.tables import write_table
+from jobs.feed_reading import Found
 
 HEADERS = ("File", "Line", "Person", "Column", "Value", "What is wrong", "What to do", "Taken", "Rule")
 
@@ -18,10 +19,15 @@ def list_rejections(store: Store, feed: str | None = None, *, cleared: bool = Fa
         return list(feeds.rejections(connection, feed, cleared=cleared))
 
 
+def as_rejection(feed: str, one: Found) -> Rejection:
+    """Return what was found in a file that was only looked at, as a rejection."""
+    return Rejection(feed, 0, one.fault, one.person, one.refused, one.cells)
+
+
 def export_rejections(found: list[Rejection], path: Path) -> int:
     """Write rejections with the cells of their rows to a workbook (or .csv, .jsonl); return how many lines it has.
 
-    A line says where, what and what to do first, then repeats the row under the headers its file has.
+    A line says where, what and what to do first, then repeats the row as it was sent, under the headers of its file.
     Raises FixConfiguration where the file cannot be written.
     """
     headers = list(dict.fromkeys(name for one in found for name in one.cells))
@@ -43,6 +49,7 @@ def export_rejections(found: list[Rejection], path: Path) -> int:
                 one.fault.rule,
                 *(one.cells.get(name, "") for name in headers),
             )
-            for one in found
+            for one in sorted(found, key=lambda one: (not one.refused, one.feed, one.fault.file, one.fault.line or 0))
         ),
+        widths={"What is wrong": 60, "What to do": 60, "File": 30, "Value": 30},
     )

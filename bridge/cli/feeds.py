@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,25 +12,39 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli.options import AsOfOption, JsonOption, day_of, settings_here
-from bridge.cli.screen import MISUSED, REFUSED, REJECTIONS, Screen
+from bridge.cli.screen import FAILED, MISUSED, REFUSED, REJECTIONS, Screen, exit_code_of
 from bridge.faults import Fault
-from bridge.ports import FixConfiguration
+from bridge.ports import BridgeError, FixConfiguration
 from bridge.settings import Settings
 from bridge.store import Store
 from bridge.store import feeds as stored
 from bridge.store.roster import roll_of
+from bridge.sync.clock import Clock
 from connectors.tables import UnreadableTable
 from jobs.feed_check import check_file, store_or_none
 from jobs.feed_desk import context_of, feed_named, ingest_arrivals
-from jobs.ingest import Incoming, IngestResult
+from jobs.ingest import IDENTICAL, Incoming, IngestResult
 from jobs.ingest import ingest as take_in
 from jobs.ingest import release as decide
-from jobs.rejections import export_rejections, list_rejections
+from jobs.rejections import as_rejection, export_rejections, list_rejections
 
 FeedOption = Annotated[str | None, typer.Option("--feed", help="Which feed, where bridge.toml names several.")]
 
 MOST_SHOWN = 200
-"""Faults printed for a person; --json and --out have them all."""
+"""Refused rows printed for a person; --json and --out have them all."""
+
+MOST_LINES = 20
+"""Lines named of rows that are kept with the same remark."""
+
+BECAME = {
+    stored.ACCEPTED: "accepted",
+    stored.PARTIAL: "accepted in part",
+    stored.QUARANTINED: "put into quarantine",
+    stored.REFUSED: "not taken",
+    stored.DISCARDED: "discarded",
+    IDENTICAL: "the same as before",
+}
+"""What became of a file, in words."""
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +61,13 @@ def register(app: typer.Typer) -> None:
 def check(
     file: Annotated[Path, typer.Argument(help="The file to look at.")],
     feed: FeedOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the faults to a file for the sender: .xlsx, .csv or .jsonl.")
+    ] = None,
     as_of: AsOfOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how a file would be read, what each column became, and every fault. Touches nothing."""
+    """Show how a file would be read, what each column became, and every fault. Takes nothing in."""
     screen = Screen(as_json)
     settings = settings_here()
     context = context_of(settings, feed)
@@ -61,6 +79,8 @@ def check(
             screen.say(str(error.fault), "red")
             raise typer.Exit(MISUSED) from error
     result = seen.result
+    if out is not None:
+        export_rejections([as_rejection(context.name, one) for one in seen.found], out)
     screen.give(
         {
             "file": str(file),
@@ -70,6 +90,7 @@ def check(
             "unread": list(seen.unread),
             "rows": [{"line": line, **row._asdict()} for line, row in seen.rows],
             "faults": [{**_fault(one.fault), "person": one.person, "refused": one.refused} for one in seen.found],
+            "out": str(out) if out is not None else None,
             "exit_code": result.exit_code,
         }
     )
@@ -83,11 +104,13 @@ def check(
     for line, row in seen.rows:
         said = "; ".join(f"{name} {value}" for name, value in row._asdict().items() if value and name != "primary")
         screen.say(f"  line {line}: {said}")
-    _say_findings(screen, ((one.fault, one.refused) for one in seen.found))
+    _say_findings(screen, [(one.fault, one.refused) for one in seen.found], "--out faults.xlsx")
     if seen.surplus:
-        screen.say(f"  and {seen.surplus:,} more.")
+        screen.say(f"  … and {seen.surplus:,} faults that are not listed: find the cause of the first ones.")
     _say_counts(screen, result, would=True)
-    screen.say("Nothing was changed.")
+    if out is not None:
+        screen.say(f"The faults are in {out}.")
+    screen.say("Nothing was taken in.")
     raise typer.Exit(result.exit_code)
 
 
@@ -116,19 +139,31 @@ def ingest(
 
 
 def _ingest_arrived(screen: Screen, settings: Settings, store: Store, feed: str | None, today: dt.date) -> int:
-    """Take in what lies in the drops of one feed or of all; return the exit code."""
+    """Take in what lies in the drops of one feed or of all; return the exit code. One feed's trouble is no other's."""
     names = [feed_named(settings, feed)[0]] if feed is not None or not settings.feeds else list(settings.feeds)
     said: list[dict[str, Any]] = []
-    codes: set[int] = set()
+    codes: list[int] = []
     for name in names:
-        delivery = ingest_arrivals(store, settings, context_of(settings, name, store, today), today)
+        try:
+            delivery = ingest_arrivals(
+                store, settings, context_of(settings, name, store, today), today, _patiently(screen, name)
+            )
+        except BridgeError as error:
+            if len(names) == 1:
+                raise
+            screen.aside(f"{name}: {error}", "red")
+            codes.append(exit_code_of(error))
+            said.append({"feed": name, "files": [], "error": str(error)})
+            continue
         for result in delivery.results:
             _say_result(screen, result)
         for note in (*delivery.waiting, *delivery.refused, *delivery.again):
             screen.say(f"{name}: {note}")
+        for note in delivery.unmoved:
+            screen.aside(f"{name}: taken over, but not moved to the archive: {note}", "yellow")
         if not delivery.results:
             screen.say(f"{name}: nothing new has arrived.")
-        codes.add(delivery.exit_code)
+        codes.append(delivery.exit_code)
         said.append(
             {
                 "feed": name,
@@ -136,11 +171,22 @@ def _ingest_arrived(screen: Screen, settings: Settings, store: Store, feed: str 
                 "waiting": list(delivery.waiting),
                 "refused": list(delivery.refused),
                 "again": list(delivery.again),
+                "unmoved": list(delivery.unmoved),
             }
         )
-    code = next((one for one in (REFUSED, REJECTIONS) if one in codes), 0)
+    code = next((one for one in (MISUSED, FAILED, REFUSED, REJECTIONS) if one in codes), 0)
     screen.give({"feeds": said, "exit_code": code})
     return code
+
+
+def _patiently(screen: Screen, name: str) -> Clock:
+    """Return a clock that says why nothing seems to happen while it waits."""
+
+    def sleep(seconds: float) -> None:
+        screen.aside(f"{name}: waiting {seconds:.0f} s, to see that nobody is still writing to the files.")
+        time.sleep(seconds)
+
+    return Clock(sleep=sleep)
 
 
 def status(as_json: JsonOption = False) -> None:
@@ -182,19 +228,30 @@ def status(as_json: JsonOption = False) -> None:
             "There are no feeds yet. Name one in bridge.toml under [feeds.NAME], or run `lms-bridge ingest --file`."
         )
     for one, roll, latest, refused, unmapped in found:
-        screen.say(f"{one.name}: {'in quarantine' if one.quarantined else 'open'}", "red" if one.quarantined else None)
         if one.quarantined:
+            screen.say(f"{one.name}: in quarantine since {_when(one.since)}; nothing is pushed from it", "red")
             screen.say(f"  {one.reason}")
-            screen.say(f"  Accept it with `lms-bridge feed release {one.name} --reason TEXT`.")
+            screen.say(f"  {_how_to_decide(one.name)}")
+        else:
+            screen.say(f"{one.name}: open")
+        parts = {
+            "people": roll.people,
+            "missing from the last file": roll.missing,
+            "gone for certain": roll.absent,
+            "rows waiting for their day": roll.waiting,
+            "rows refused": refused,
+        }
         screen.say(
-            f"  {roll.people:,} people, {roll.missing:,} missing once, {roll.absent:,} gone for certain, "
-            f"{roll.waiting:,} rows wait for their day, {refused:,} rows refused"
+            "  " + ", ".join(f"{count:,} {words}" for words, count in parts.items() if count or words == "people")
         )
         if unmapped:
             people = sum(title.people for title in unmapped)
             screen.say(f"  {len(unmapped):,} titles of {people:,} people stand for no position yet")
         for snapshot in latest:
-            screen.say(f"  {_when(snapshot.received_at)}  {snapshot.state:<11} {snapshot.file}  {snapshot.rows:,} rows")
+            became = BECAME[snapshot.state]
+            screen.say(f"  {_when(snapshot.received_at)}  {became:<19}  {snapshot.file}  {snapshot.rows:,} rows")
+            if snapshot.reason:
+                screen.say(f"    decided because: {snapshot.reason}")
 
 
 def release(
@@ -235,8 +292,13 @@ def rejections(
 ) -> None:
     """List the rows that were refused, each with file, line, column, value, reason and what to do."""
     screen = Screen(as_json)
-    store = Store.open(settings_here().store)
+    settings = settings_here()
+    store = Store.open(settings.store)
     try:
+        with store.read() as connection:
+            names = sorted({*settings.feeds, *(one.name for one in stored.all_feeds(connection))})
+        if feed is not None and feed not in names:
+            raise FixConfiguration(f"There is no feed {feed!r}. There are: {', '.join(names) or 'none'}.")
         found = list_rejections(store, feed, cleared=cleared)
     finally:
         store.close()
@@ -261,7 +323,7 @@ def rejections(
         return
     if not found:
         screen.say("No row stands refused.")
-    _say_findings(screen, ((one.fault, one.refused) for one in found))
+    _say_findings(screen, [(one.fault, one.refused) for one in found], "--out rejections.xlsx")
 
 
 def _say_result(screen: Screen, result: IngestResult) -> None:
@@ -271,14 +333,20 @@ def _say_result(screen: Screen, result: IngestResult) -> None:
     if result.state == stored.QUARANTINED:
         screen.say(
             f"The feed {result.feed} is in quarantine: its last good state stays, and nothing is pushed from it. "
-            f"Look at `lms-bridge rejections`, then `lms-bridge feed release {result.feed} --reason TEXT` "
-            "(with --partial for its good rows alone), or wait for a good file.",
+            f"Look at `lms-bridge rejections`. {_how_to_decide(result.feed)}",
             "red",
         )
 
 
+def _how_to_decide(feed: str) -> str:
+    """Say what a person may do about a feed in quarantine."""
+    return (
+        f"A good file that follows opens it by itself. If this one is right: `lms-bridge feed release {feed} --reason "
+        "TEXT`, with --partial where only its good rows shall count; if it is wrong, with --discard."
+    )
+
+
 def _say_counts(screen: Screen, result: IngestResult, *, would: bool) -> None:
-    verb = "would be " if would else ""
     parts = {
         "new": result.created,
         "changed": result.updated,
@@ -287,19 +355,12 @@ def _say_counts(screen: Screen, result: IngestResult, *, would: bool) -> None:
         "held": result.held,
         "rejected": result.rejected,
     }
-    equation = " + ".join(f"{count:,} {words}" for words, count in parts.items())
-    parts = {
-        "new": result.created,
-        "changed": result.updated,
-        "unchanged": result.unchanged,
-        "waiting for their day": result.waiting,
-        "held": result.held,
-        "rejected": result.rejected,
-    }
-    equation = " + ".join(f"{count:,} {words}" for words, count in parts.items())
-    screen.say(f"{result.file} {verb}{result.state}: {result.rows:,} rows = {equation}.")
+    equation = " + ".join(f"{count:,} {words}" for words, count in parts.items() if count) or "none"
+    became = BECAME[result.state]
+    rows = f"{result.rows:,} rows = {equation}" if result.rows else "no row"
+    screen.say(f"{result.file}: {'would be ' if would else ''}{became}. {rows}.")
     if result.changed:
-        screen.say("  Changed: " + ", ".join(f"{count:,} {name}" for name, count in result.changed.items()))
+        screen.say("  Changed: " + ", ".join(f"{name} of {count:,}" for name, count in result.changed.items()))
     said = {
         "left by their status": result.terminated,
         "missing for the first time (nothing happens to them)": result.missing,
@@ -313,22 +374,38 @@ def _say_counts(screen: Screen, result: IngestResult, *, would: bool) -> None:
     for words, count in said.items():
         if count:
             screen.say(f"  {count:,} {words}")
+    if result.held:
+        screen.say("  Held rows are of people whom another feed still lists; they count once it no longer does.")
+    decided = result.state in (stored.PARTIAL, stored.ACCEPTED, stored.DISCARDED)
     for guard in result.guards:
-        screen.say(f"  {guard.name}: {guard}", "red")
+        if decided:
+            screen.say(f"  {guard.name}: {guard.says} Somebody has decided about it.")
+        else:
+            screen.say(f"  {guard.name}: {guard}", "red")
     for note in result.notes:
         screen.say(f"  {note}")
 
 
-def _say_findings(screen: Screen, findings: Iterable[tuple[Fault, bool]]) -> None:
-    shown = 0
-    total = 0
-    for fault, refused in findings:
-        total += 1
-        if shown < MOST_SHOWN:
-            shown += 1
-            screen.say(f"  {'refused' if refused else 'kept'}  {fault}")
-    if total > shown:
-        screen.say(f"  … {total - shown:,} more; `lms-bridge rejections --out rejections.xlsx` has them all.")
+def _say_findings(screen: Screen, findings: Sequence[tuple[Fault, bool]], all_of_them: str) -> None:
+    """Print each refused row, and rows that are kept in groups that have the same to say of them."""
+    refused = [fault for fault, is_refused in findings if is_refused]
+    for fault in refused[:MOST_SHOWN]:
+        screen.say(f"  refused  {fault}")
+    if len(refused) > MOST_SHOWN:
+        screen.say(f"  … and {len(refused) - MOST_SHOWN:,} more; {all_of_them} has them all.")
+    kept: dict[tuple[str, str, str], list[Fault]] = {}
+    for fault, is_refused in findings:
+        if not is_refused:
+            kept.setdefault((fault.file, fault.column, fault.rule), []).append(fault)
+    for (file, column, rule), faults in kept.items():
+        if len(faults) == 1:
+            screen.say(f"  kept     {faults[0]}")
+            continue
+        lines = ", ".join(str(fault.line) for fault in faults[:MOST_LINES])
+        more = f" and {len(faults) - MOST_LINES:,} more" if len(faults) > MOST_LINES else ""
+        first = faults[0]
+        screen.say(f"  kept     {file}, column {column}, {rule}: {len(faults):,} rows (lines {lines}{more}).")
+        screen.say(f"           On line {first.line}: {first.message} {first.remedy}".rstrip())
 
 
 def _fault(fault: Fault) -> dict[str, Any]:

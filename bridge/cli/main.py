@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from bridge.cli import daemon, feeds, plans, results, runs, setup, simulators, titles, totara
-from bridge.cli.screen import FAILED, MISUSED, REFUSED, Screen
-from bridge.ports import BridgeError, FixConfiguration, SafetyLimit
+from bridge.cli.screen import Screen, exit_code_of
+from bridge.ports import BridgeError
 
 app = typer.Typer(
     name="lms-bridge",
@@ -52,12 +52,3 @@ def main() -> None:
     except KeyboardInterrupt:
         Screen().aside("Stopped by you. The next run begins by looking up what this one had sent.")
         sys.exit(130)
-
-
-def exit_code_of(error: BridgeError) -> int:
-    """Return the exit code that says what kind of fault ended a command."""
-    if isinstance(error, SafetyLimit):
-        return REFUSED
-    if isinstance(error, FixConfiguration):
-        return MISUSED
-    return FAILED

@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bridge.ports import BridgeError, FixConfiguration, SafetyLimit
+
 DONE = 0
 FAILED = 1
 MISUSED = 2
@@ -21,6 +23,15 @@ PENDING = 5
 CHANGES = 10
 """Exit codes: done · failed · usage or configuration · refused by a safety limit · finished, some rows rejected ·
 submitted, outcome pending · `plan` alone: there are changes."""
+
+
+def exit_code_of(error: BridgeError) -> int:
+    """Return the exit code that says what kind of fault ended a command."""
+    if isinstance(error, SafetyLimit):
+        return REFUSED
+    if isinstance(error, FixConfiguration):
+        return MISUSED
+    return FAILED
 
 
 class Screen:

@@ -137,12 +137,12 @@ def find_snapshot(connection: Connection, snapshot_id: int | None) -> Snapshot |
     return None if row is None else _snapshot(row)
 
 
-def accepted_with(connection: Connection, feed: str, sha256: str) -> Snapshot | None:
-    """Return the latest accepted snapshot of a feed that had this very content, or None."""
+def latest_with(connection: Connection, feed: str, sha256: str, state: str = ACCEPTED) -> Snapshot | None:
+    """Return the latest snapshot of a feed that had this very content and came to this, or None."""
     table = table_of(SnapshotRow)
     row = connection.execute(
         select(table)
-        .where(table.c.feed == feed, table.c.sha256 == sha256, table.c.state == ACCEPTED)
+        .where(table.c.feed == feed, table.c.sha256 == sha256, table.c.state == state)
         .order_by(table.c.id.desc())
         .limit(1)
     ).one_or_none()

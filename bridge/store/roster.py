@@ -26,7 +26,13 @@ from bridge.store.state import table_of
 
 waiting = table_of(WaitingRow)
 
+VOUCHED = "a manifest vouches for the file"
+TWICE = "two accepted files in a row lack the row"
+"""Why an absence is certain."""
+
 _KEPT = ("person", "job", *CONTENT)
+
+_same_job = and_(roster.c.feed == waiting.c.feed, roster.c.person == waiting.c.person, roster.c.job == waiting.c.job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +149,7 @@ def record_absences(staging: Staging, snapshot_id: int, today: str, *, vouched: 
     lacking = exists().where(of_roster, missing.c.id == roster.c.id)
     again = and_(mine, absence.c.confirmed_snapshot_id.is_(None), lacking)
     confirmed = int(connection.execute(select(func.count(absence.c.person.distinct())).where(again)).scalar_one())
-    why = "a manifest vouches for the file" if vouched else "two accepted files in a row lack the row"
+    why = VOUCHED if vouched else TWICE
     connection.execute(
         update(absence).where(again).values(confirmed_snapshot_id=snapshot_id, confirmed_on=today, why=why)
     )
@@ -165,44 +171,55 @@ def record_absences(staging: Staging, snapshot_id: int, today: str, *, vouched: 
     return Absences(0 if vouched else reported, confirmed + (reported if vouched else 0), returned)
 
 
-def repeat_absences(connection: Connection, feed: str, snapshot_id: int, today: str) -> int:
-    """Confirm what is missing since an earlier file, on the word of a newer one with the same content."""
+def repeat_absences(connection: Connection, feed: str, snapshot_id: int, today: str, *, vouched: bool) -> int:
+    """Confirm what is missing since an earlier file, on the word of a newer one with the same content, or of a
+    manifest."""
     open_ones = and_(absence.c.feed == feed, absence.c.confirmed_snapshot_id.is_(None))
     people = int(connection.execute(select(func.count(absence.c.person.distinct())).where(open_ones)).scalar_one())
     connection.execute(
         update(absence)
         .where(open_ones)
-        .values(confirmed_snapshot_id=snapshot_id, confirmed_on=today, why="two accepted files in a row lack the row")
+        .values(confirmed_snapshot_id=snapshot_id, confirmed_on=today, why=VOUCHED if vouched else TWICE)
     )
     return people
 
 
-def apply_due(connection: Connection, feed: str, as_of: str, snapshot_id: int) -> tuple[int, int]:
-    """Let rows hold whose day has come; return how many made a job known and how many changed one."""
+def due_counts(connection: Connection, feed: str, as_of: str, snapshot_id: int) -> tuple[int, int]:
+    """Return how many rows of one snapshot whose day has come make a job known, and how many change one."""
+    due = and_(waiting.c.feed == feed, waiting.c.snapshot_id == snapshot_id, waiting.c.effective <= as_of)
+    total = int(connection.execute(select(func.count()).select_from(waiting).where(due)).scalar_one())
+    known = select(func.count()).select_from(waiting).where(due, exists().where(_same_job))
+    updated = int(connection.execute(known).scalar_one())
+    return total - updated, updated
+
+
+def apply_due(connection: Connection, feed: str, as_of: str, snapshot_id: int) -> int:
+    """Let rows hold whose day has come; return how many there were."""
     due = and_(waiting.c.feed == feed, waiting.c.effective <= as_of)
     if not connection.execute(select(waiting.c.person).where(due).limit(1)).first():
-        return 0, 0
-    same = and_(roster.c.feed == waiting.c.feed, roster.c.person == waiting.c.person, roster.c.job == waiting.c.job)
+        return 0
     total = int(connection.execute(select(func.count()).select_from(waiting).where(due)).scalar_one())
-    updated = connection.execute(
+    connection.execute(
         update(roster)
-        .where(due, same)
+        .where(due, _same_job)
         .values(snapshot_id=snapshot_id, hash=waiting.c.hash, **{n: waiting.c[n] for n in CONTENT})
-    ).rowcount
+    )
     names = ["feed", "hash", *_KEPT]
     connection.execute(
         insert(roster).from_select(
             [*names, "snapshot_id"],
-            select(*(waiting.c[n] for n in names), literal(snapshot_id)).where(due, ~exists().where(same)),
+            select(*(waiting.c[n] for n in names), literal(snapshot_id)).where(due, ~exists().where(_same_job)),
         )
     )
     connection.execute(delete(waiting).where(due))
-    return total - updated, updated
+    return total
 
 
-def waiting_count(connection: Connection, feed: str) -> int:
-    """Return how many rows of a feed wait for their day."""
+def waiting_count(connection: Connection, feed: str, snapshot_id: int | None = None) -> int:
+    """Return how many rows of a feed, or of one of its snapshots, wait for their day."""
     statement = select(func.count()).select_from(waiting).where(waiting.c.feed == feed)
+    if snapshot_id is not None:
+        statement = statement.where(waiting.c.snapshot_id == snapshot_id)
     return int(connection.execute(statement).scalar_one())
 
 

@@ -125,6 +125,11 @@ def _columns(counted: Counted, trust: TrustSettings) -> Iterable[Guard]:
         )
 
 
+def is_about_manifest(guard: Guard) -> bool:
+    """Tell whether a guard tripped because a manifest and its file do not agree."""
+    return guard.name in ("manifest-rows", "manifest-checksum")
+
+
 def _manifest(counted: Counted, trust: TrustSettings) -> Iterable[Guard]:
     if not counted.has_manifest:
         if trust.manifest == "required":
@@ -168,6 +173,15 @@ def stamp_in(name: str) -> str:
 def is_older(stamp: str, last: str) -> bool:
     """Tell whether a file is from before the last accepted one. Without both stamps nobody can tell."""
     return bool(stamp and last and stamp < last)
+
+
+def says_newer(name: str, last: str) -> bool:
+    """Tell whether the date in a file's name is later than a stamp: the sender's word that it is another delivery.
+
+    When a file was changed is not: whoever copies it changes that.
+    """
+    said = stamp_in(name)
+    return bool(said and last and said > last)
 
 
 def circles(edges: Mapping[str, tuple[str, int]]) -> list[tuple[str, ...]]:

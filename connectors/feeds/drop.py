@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from bridge.ports import RetryLater, SkipItem
+from bridge.ports import SkipItem
 from bridge.sync.clock import Clock
 from connectors.feeds.inbox import Partial, prepare_inbox
 from connectors.feeds.manifests import LARGEST, read_manifest
@@ -16,7 +16,7 @@ from connectors.feeds.names import judge_name, shown, with_tag
 from connectors.feeds.pgp import PgpOpener
 from connectors.feeds.readiness import WHY_SUFFIX, Entry, Watch, older, sort_out, utc
 from connectors.feeds.settings import FeedSettings
-from connectors.feeds.source import Arrival, Manifest, ReceivedFile, Seen, Survey, never_seen
+from connectors.feeds.source import Arrival, Manifest, NotYet, ReceivedFile, Seen, Survey, never_seen
 
 
 class Drop(ABC):
@@ -99,12 +99,12 @@ class Drop(ABC):
         content, modified = self._read_companion(arrival.manifest_name, LARGEST)
         manifest = read_manifest(arrival.manifest_name, content, arrival.name)
         if manifest.size not in {None, arrival.size}:
-            raise RetryLater(
+            raise NotYet(
                 f"{shown(arrival.name)} has {arrival.size:,} bytes and its manifest says {manifest.size:,}: it may "
                 "still be on its way. The next run looks again; if it stays so, ask the sender to deliver it anew."
             )
         if manifest.sha256 is None and manifest.size is None and older(modified, arrival.modified):
-            raise RetryLater(
+            raise NotYet(
                 f"The manifest of {shown(arrival.name)} is older than the file and carries no checksum, so it may "
                 "belong to an earlier file. It is tried again at the next run; the sender should put a sha256 into "
                 "the manifest, or the manifest there last."
@@ -141,9 +141,9 @@ def _of_content(manifest: Manifest, sha256: str, size: int) -> Manifest:
     )
 
 
-def changed_meanwhile(name: str) -> RetryLater:
+def changed_meanwhile(name: str) -> NotYet:
     """Return the error for a file that changed between being looked at and being read."""
-    return RetryLater(
+    return NotYet(
         f"{shown(name)} changed while it was being fetched, so it is probably still being written. "
         "Nothing was taken over; the next run looks again."
     )

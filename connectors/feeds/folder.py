@@ -19,7 +19,7 @@ from connectors.feeds.inbox import Partial
 from connectors.feeds.names import shown
 from connectors.feeds.readiness import Entry, EntryKind, utc
 from connectors.feeds.settings import FolderSettings
-from connectors.feeds.source import Arrival, ReceivedFile
+from connectors.feeds.source import Arrival, NotYet, ReceivedFile
 
 _BLOCK = 1024 * 1024
 
@@ -151,7 +151,7 @@ class FolderFeed(Drop):
                 f"There is no folder {self._path}. Make it, or mount it, or correct path in {self._settings.place}."
             )
         if isinstance(error, FileNotFoundError):
-            return RetryLater(f"A file was gone when it came to {doing}. The next run looks again.")
+            return NotYet(f"A file was gone when it came to {doing}. The next run looks again.")
         return RetryLater(
             f"Failed {doing}: {error.strerror or error}. If that stays so, look at the disk or the mount."
         )

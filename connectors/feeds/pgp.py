@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.ports import BridgeError, FixConfiguration, RetryLater, SkipItem, StopRun
+from bridge.ports import BridgeError, FixConfiguration, SkipItem, StopRun
 from connectors.feeds.inbox import local_fault, sha256_of
 from connectors.feeds.names import shown, with_tag
 from connectors.feeds.settings import PgpSettings
+from connectors.feeds.source import NotYet
 
 if TYPE_CHECKING:
     import gnupg
@@ -104,7 +105,7 @@ class PgpOpener:
                 extra_args=arguments,
             )
         if expired.is_set():
-            raise RetryLater(
+            raise NotYet(
                 f"Decrypting {shown(name)} took longer than {settings.seconds:g} seconds and was given up. If the file "
                 f"is that large, raise the seconds of PGP in {self._place}."
             )

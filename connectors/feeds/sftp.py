@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable
 from datetime import datetime
 
-from bridge.ports import BridgeError, FixConfiguration, RetryLater, SkipItem
+from bridge.ports import BridgeError, FixConfiguration, SkipItem
 from bridge.sync.clock import Clock
 from connectors.feeds.drop import Drop, changed_meanwhile
 from connectors.feeds.inbox import Partial
@@ -14,7 +14,7 @@ from connectors.feeds.names import shown
 from connectors.feeds.readiness import Entry, EntryKind
 from connectors.feeds.session import Bound, ConnectionBroken, Session
 from connectors.feeds.settings import SftpSettings
-from connectors.feeds.source import Arrival, ReceivedFile
+from connectors.feeds.source import Arrival, NotYet, ReceivedFile
 from connectors.feeds.wire import Wire
 
 _OVERLAP = 32 * 1024
@@ -111,7 +111,7 @@ class SftpFeed(Drop):
             handle = wire.open_to_read(path)
         except FileNotFoundError as error:
             partial.discard()
-            raise RetryLater(f"{shown(arrival.name)} is no longer there. The next run looks again.") from error
+            raise NotYet(f"{shown(arrival.name)} is no longer there. The next run looks again.") from error
         _same(wire.entry_of_handle(handle), arrival, partial)
         identity: dict[str, str | int] = {
             "server": f"{self._server.user}@{self._server.host}:{self._server.port}",

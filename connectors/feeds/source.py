@@ -8,10 +8,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from bridge.ports import RetryLater
 from connectors.feeds.names import judge_name, shown
 
 Seen = Callable[[str], bool]
 """Tells from a SHA-256 (64 lower-case hexadecimal digits) whether content was received before."""
+
+
+class NotYet(RetryLater):
+    """This one file cannot be taken now (it changed, it is on its way); others may be. The next look may take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +122,9 @@ def never_seen(sha256: str) -> bool:  # noqa: ARG001 - has the form of `Seen`
 class FeedSource(Protocol):
     """A drop from which files are taken. Methods raise the errors of `bridge.ports` and nothing else foreseeable:
 
-    `RetryLater` (busy, away, changed while it was read), `SkipItem` (this file is refused; say so with `leave` and
-    go on), `StopRun` (our disk is full), `FixConfiguration` (host key, login, permission, path).
+    `NotYet` (this file is on its way or changed while it was read), `RetryLater` (the drop is busy or away),
+    `SkipItem` (this file is refused; say so with `leave` and go on), `StopRun` (our disk is full),
+    `FixConfiguration` (host key, login, permission, path).
     """
 
     def survey(self) -> Survey:

@@ -8,9 +8,10 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bridge.ports import FixConfiguration
 
@@ -34,18 +35,29 @@ def harmless(text: str) -> str:
     return text
 
 
-def write_table(path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, mark: bool = True) -> int:
+def write_table(
+    path: Path,
+    headers: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    mark: bool = True,
+    widths: Mapping[str, int] | None = None,
+) -> int:
     """Write a table to a file of the kind its suffix names (.csv, .xlsx, .jsonl) and return the number of rows.
 
     The file appears whole or not at all, and replaces one of the same name. CSV begins with a byte order mark, since
     spreadsheets take it for some other encoding otherwise; without `mark` it does not, for programs that stumble over
     it. In CSV and workbooks, text that a spreadsheet would run as a formula is made harmless; JSON Lines keeps every
-    text as it is. Raises FixConfiguration for another suffix, a folder that is not there, or more rows than a workbook
-    holds.
+    text as it is. A workbook's first row is bold, stays in sight and filters; `widths` gives columns other widths than
+    their headers ask for, in characters, and wraps their text.
+
+    Raises FixConfiguration for another suffix, a folder that is not there, or more rows than a workbook holds.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is _write_csv and not mark:
         writer = partial(_write_csv, encoding="utf-8")
+    if writer is _write_workbook and widths:
+        writer = partial(_write_workbook, widths=widths)
     if writer is None:
         known = ", ".join(_WRITERS)
         raise FixConfiguration(f"Cannot write {path.name}: the name must end in one of {known}.")
@@ -98,16 +110,28 @@ def _write_csv(path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]
     return count
 
 
-def _write_workbook(path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> int:
+def _write_workbook(
+    path: Path, headers: Sequence[str], rows: Iterable[Sequence[Cell]], widths: Mapping[str, int] | None = None
+) -> int:
     # Imported here because it is slow, and most runs write no workbook.
     import openpyxl
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+    from openpyxl.styles import Alignment, Font
+    from openpyxl.utils import get_column_letter
 
     workbook = openpyxl.Workbook(write_only=True)
     sheet = workbook.create_sheet("Sheet1")
 
-    def cell(value: Cell) -> object:
+    widths = widths or {}
+    sheet.freeze_panes = "A2"
+    for number, header in enumerate(headers, start=1):
+        width = widths.get(header, min(max(len(header) + 4, 12), 40))
+        sheet.column_dimensions[get_column_letter(number)].width = width
+    wrapped = {place for place, header in enumerate(headers) if header in widths}
+    wrapping, bold = Alignment(wrap_text=True, vertical="top"), Font(bold=True)
+
+    def cell(value: Cell) -> Any:
         if isinstance(value, bool | int | float) or value is None:
             return value
         text = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", harmless(_text(value)))
@@ -119,13 +143,22 @@ def _write_workbook(path: Path, headers: Sequence[str], rows: Iterable[Sequence[
 
     count = 0
     try:
-        sheet.append([cell(header) for header in headers])
+        heads = [cell(header) for header in headers]
+        for head in heads:
+            head.font = bold
+        sheet.append(heads)
         for row in rows:
             count += 1
             if count > MOST_WORKBOOK_ROWS:
                 message = f"A workbook holds at most {MOST_WORKBOOK_ROWS:,} rows. Choose a name that ends in .csv."
                 raise FixConfiguration(message)
-            sheet.append([cell(value) for value in row])
+            cells = [cell(value) for value in row]
+            for place in wrapped:
+                if hasattr(cells[place], "alignment"):  # plain numbers are written as they are
+                    cells[place].alignment = wrapping
+            sheet.append(cells)
+        if headers:
+            sheet.auto_filter.ref = f"A1:{get_column_letter(len(headers))}{count + 1}"
         workbook.save(path)
     finally:
         workbook.close()

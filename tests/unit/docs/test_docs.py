@@ -12,6 +12,7 @@ import pytest
 import typer.main
 
 from bridge.cli.main import app
+from bridge.feed_settings import ColumnRule, FeedSettings, PgpOptions, TrustSettings
 from bridge.settings import Environment, FileSettings
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -77,6 +78,21 @@ def test_the_example_settings_are_valid_once_uncommented() -> None:
     bare = re.sub(r"^#(?=[\[\"a-z])", "", text, flags=re.MULTILINE)
     settings = FileSettings.model_validate(tomllib.loads(bare))
     assert settings.sites
+
+
+def test_every_setting_of_a_feed_is_told_of_and_every_example_of_one_is_valid() -> None:
+    """What the pages on feeds show can be copied, and no setting is a secret."""
+    pages = [(ROOT / "docs" / name).read_text("utf-8") for name in ("feeds.md", "feeds-delivery.md")]
+    text = "\n".join(pages)
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 5
+    for block in blocks:
+        whole = block if block.startswith("[") else f"[feeds.hr]\n{block}"
+        assert FileSettings.model_validate(tomllib.loads(whole.replace("1234 ...", "1234"))).feeds
+    told = set(re.findall(r"\w+", text))
+    for model in (FeedSettings, TrustSettings, ColumnRule, PgpOptions):
+        for name in model.model_fields:
+            assert name.rstrip("_") in told, f"{model.__name__}.{name} is told of nowhere"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -116,7 +116,7 @@ def test_checking_a_file_touches_nothing(office: Office) -> None:
     assert {72, 82, 92, 113} <= {one["line"] for one in said["faults"]}
     assert sorted(office.folder.rglob("*")) == before
     code, out = office.run("feed", "check", str(SAMPLE / "hris_people_day1.csv"), "--as-of", "2026-12-31")
-    assert (code, "4,000 new" in out, "Nothing was changed." in out) == (0, True, True)
+    assert (code, "4,000 new" in out, "Nothing was taken in." in out) == (0, True, True)
 
 
 def test_checking_against_a_store_shows_what_would_change(office: Office) -> None:
