@@ -153,6 +153,9 @@ class Change:
     """True where it puts back what somebody changed in the LMS."""
     detail: Mapping[str, Value] = field(default_factory=dict)
     """The `detail` of the object found, and for an undo what else is to be put back."""
+    initial: tuple[str, ...] = ()
+    """For a create: names in `after` that are only said at the making. Nobody compares them later, so the base does not
+    remember them."""
     erase: bool = False
     """For a removal: take the object away altogether instead of retiring it. Only rules and undo ask for it."""
 

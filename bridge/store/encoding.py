@@ -59,7 +59,8 @@ def change_from_json(plain: Mapping[str, Any]) -> Change:
     for name in ("before", "after", "detail"):
         if members.get(name) is not None:
             members[name] = {field: as_value(value) for field, value in members[name].items()}
-    members["fields"] = tuple(members.get("fields", ()))
+    for name in ("fields", "initial"):
+        members[name] = tuple(members.get(name, ()))
     members["needs"] = tuple((kind, key) for kind, key in members.get("needs", ()))
     return Change(**members)
 

@@ -339,9 +339,8 @@ def base_after(spec: KindSpec, change: Change, before: Base | None, lms_id: str 
     fields = dict(before.fields) if before else {}
     match change.action:
         case Action.CREATE | Action.ADOPT:
-            return Base(
-                change.kind, change.key, dict(change.after or {}), change.parent, change.place, lms_id, False, origin
-            )
+            said = {name: value for name, value in (change.after or {}).items() if name not in change.initial}
+            return Base(change.kind, change.key, said, change.parent, change.place, lms_id, False, origin)
         case Action.REMOVE:
             if change.erase or spec.removal is Removal.UNLINK or spec.relation:
                 return None

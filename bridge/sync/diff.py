@@ -337,6 +337,7 @@ class _Placing:
             place=self.place.get(item.key, 0),
             group=item.group,
             needs=item.needs,
+            initial=tuple(item.initial),
         )
 
     def moved(

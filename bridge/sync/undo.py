@@ -291,9 +291,8 @@ def _moved_since(change: Change, found: Found, behind: tuple[str | None] | None)
     match change.action:
         case Action.CREATE:
             after = change.after or {}
-            # What was only said when making it is not shown, and says nothing.
-            shown = [name for name in after if name in found.fields]
-            edited = any(dump(found.fields[name]) != dump(after[name]) for name in shown)
+            compared = [name for name in after if name not in change.initial]
+            edited = any(dump(found.fields.get(name)) != dump(after[name]) for name in compared)
             return edited or found.retired or found.parent != change.parent
         case Action.UPDATE:
             after = change.after or {}

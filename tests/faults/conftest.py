@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +29,19 @@ def postgres_stores(postgres_cluster: str, postgres_template: str) -> Iterator[C
 
     yield make
     drop()
+
+
+@pytest.fixture
+def sqlite_stores(tmp_path: Path) -> Callable[[], str]:
+    """A maker of addresses at which there is no SQLite store yet."""
+    numbers = count()
+    return lambda: f"sqlite:///{tmp_path}/state{next(numbers)}.sqlite"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_stores(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """A maker of empty stores, once on SQLite and once on PostgreSQL."""
+    made: Callable[[], str] = request.getfixturevalue(
+        "sqlite_stores" if request.param == "sqlite" else "postgres_stores"
+    )
+    return made

@@ -26,7 +26,7 @@ AS_OF = "2026-12-31"
 PEOPLE = 12
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("ingest", "--as-of", AS_OF),
-    ("push", "--yes", "--initial"),
+    ("push", "--yes", "--initial", "--as-of", AS_OF),
     ("pull",),
 )
 TABLES = {

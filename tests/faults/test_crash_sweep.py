@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from tests.faults.warm import Warm, warm
 SEED = 20261126
 MOMENTS = 300
 """Seeded moments around requests, beside every boundary of the journal."""
-SAMPLE = 12
-"""How many of each kind the ordinary tests try; `make sweep` tries all."""
+SAMPLE = 6
+"""How many of each the ordinary tests try on each database; `make sweep` tries all."""
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +112,12 @@ def expect_the_same_end(found: Night, wanted: Any, what: str) -> None:
 
 
 def crash_at_boundaries(
-    folder: Path, company: Path, process: Warm, stores: Iterator[str], wanted: Any, strikes: list[dict[str, Any]]
+    folder: Path, company: Path, process: Warm, stores: Callable[[], str], wanted: Any, strikes: list[dict[str, Any]]
 ) -> int:
     """Kill a night at each of the boundaries; return how many were struck."""
     struck = 0
     for number, strike in enumerate(strikes):
-        with night(folder / f"night{number}", company, next(stores), process) as found:
+        with night(folder / f"night{number}", company, stores(), process) as found:
             codes, _ = found.run(strike)
             assert codes[-1] == -signal.SIGKILL, f"{strike} did not strike: {codes}\n{found.said()}"
             struck += 1
@@ -129,14 +129,14 @@ def crash_at_moments(
     folder: Path,
     company: Path,
     process: Warm,
-    stores: Iterator[str],
+    stores: Callable[[], str],
     wanted: Any,
     chosen: list[tuple[str, int, float]],
 ) -> int:
     """Kill a night at each of the moments; return how many were struck before the night was through."""
     struck = 0
     for number, (moment, index, delay) in enumerate(chosen):
-        with night(folder / f"moment{number}", company, next(stores), process) as found:
+        with night(folder / f"moment{number}", company, stores(), process) as found:
             killer = RequestKiller(found, moment, index, delay)
             codes, _ = found.run(started=killer.started)
             assert codes[-1] in (0, -signal.SIGKILL), f"{moment} {index}: {codes}\n{found.said()}"
@@ -145,27 +145,40 @@ def crash_at_moments(
     return struck
 
 
-@pytest.fixture
-def sqlite_stores(tmp_path: Path) -> Iterator[str]:
-    """Addresses of fresh stores on SQLite."""
-    return (f"sqlite:///{tmp_path}/state{number}.sqlite" for number in range(10_000))
-
-
 @pytest.mark.slow
 def test_a_night_killed_at_a_boundary_of_the_journal_ends_the_same(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Iterator[str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], any_stores: Callable[[], str]
 ) -> None:
-    """A seeded sample of the boundaries, on SQLite."""
+    """A seeded sample of the boundaries, on both databases."""
     wanted, commits, _ = undisturbed
     chosen = random.Random(SEED).sample(boundaries(commits), SAMPLE)
-    assert crash_at_boundaries(tmp_path, company, process, sqlite_stores, wanted, chosen) == SAMPLE
+    assert crash_at_boundaries(tmp_path, company, process, any_stores, wanted, chosen) == SAMPLE
 
 
 @pytest.mark.slow
 def test_a_night_killed_around_a_request_ends_the_same(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Iterator[str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], any_stores: Callable[[], str]
 ) -> None:
-    """A seeded sample of the moments, on SQLite."""
+    """A seeded sample of the moments, on both databases."""
     wanted, _, requests = undisturbed
-    struck = crash_at_moments(tmp_path, company, process, sqlite_stores, wanted, moments(requests)[:SAMPLE])
+    struck = crash_at_moments(tmp_path, company, process, any_stores, wanted, moments(requests)[:SAMPLE])
     assert struck >= SAMPLE // 2
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(10_800)
+def test_every_boundary_and_every_moment(
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], any_stores: Callable[[], str]
+) -> None:
+    """All boundaries of the journal and all the seeded moments."""
+    wanted, commits, requests = undisturbed
+    on = any_stores().partition(":")[0].partition("+")[0]
+    every = boundaries(commits)
+    at_boundaries = crash_at_boundaries(tmp_path, company, process, any_stores, wanted, every)
+    at_moments = crash_at_moments(tmp_path, company, process, any_stores, wanted, moments(requests))
+    assert at_boundaries == len(every)
+    assert at_moments > MOMENTS // 2
+    print(
+        f"\n{on}: killed at {at_boundaries} sides of {commits} commits and at {at_moments} of {MOMENTS} moments around "
+        f"{requests} requests (at the others the night was through); every night after ended as an undisturbed one"
+    )

@@ -90,12 +90,12 @@ def expect_a_clean_end(found: Night, codes: list[int], wanted: Any, what: str) -
 
 
 def strike_requests(
-    folder: Path, company: Path, process: Warm, stores: Iterator[str], wanted: Any, pairs: list[tuple[str, int]]
+    folder: Path, company: Path, process: Warm, stores: Callable[[], str], wanted: Any, pairs: list[tuple[str, int]]
 ) -> int:
     """Let each fault strike its request; return how many nights stopped."""
     stopped = 0
     for number, (kind, index) in enumerate(pairs):
-        with night(folder / f"night{number}", company, next(stores), process) as found:
+        with night(folder / f"night{number}", company, stores(), process) as found:
             found.moodle.faults.add(
                 kind, at=index if kind != "invalidtoken" else None, start=index, **REQUEST_FAULTS[kind]
             )
@@ -104,15 +104,9 @@ def strike_requests(
     return stopped
 
 
-@pytest.fixture
-def sqlite_stores(tmp_path: Path) -> Iterator[str]:
-    """Addresses of fresh stores on SQLite."""
-    return (f"sqlite:///{tmp_path}/state{number}.sqlite" for number in range(10_000))
-
-
 @pytest.mark.slow
 def test_a_fault_at_any_request_ends_the_night_right_or_stops_it_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Iterator[str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
 ) -> None:
     """A seeded sample of faults and requests."""
     wanted, _, requests = undisturbed
@@ -128,7 +122,7 @@ def test_every_fault_at_every_request(
     company: Path,
     process: Warm,
     undisturbed: tuple[Any, int, int],
-    sqlite_stores: Iterator[str],
+    sqlite_stores: Callable[[], str],
     kind: str,
 ) -> None:
     """All of them, one fault class at a time."""
@@ -142,22 +136,22 @@ def test_every_fault_at_every_request(
 
 
 def test_a_name_server_that_fails_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Iterator[str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
 ) -> None:
     """The name of the site is not found, at the first look-up or a later one."""
     wanted, _, _ = undisturbed
     for at in (1, 2, 3):
-        with night(tmp_path / f"night{at}", company, next(sqlite_stores), process) as found:
+        with night(tmp_path / f"night{at}", company, sqlite_stores(), process) as found:
             codes, _ = found.run({"kind": "names", "at": at})
             expect_a_clean_end(found, codes, wanted, f"no names from look-up {at} on")
 
 
 def test_a_site_that_does_not_speak_tls_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Iterator[str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
 ) -> None:
     """The address says https and what answers does not."""
     wanted, _, _ = undisturbed
-    with night(tmp_path / "night", company, next(sqlite_stores), process) as found:
+    with night(tmp_path / "night", company, sqlite_stores(), process) as found:
         found.more["MOODLE_URL"] = found.moodle.url.replace("http://", "https://")
         codes, _ = found.run()
         assert codes[-1] in STOPPED, found.said()
@@ -166,35 +160,35 @@ def test_a_site_that_does_not_speak_tls_stops_the_night_with_a_reason(
 
 
 def test_a_disk_that_fills_up_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Iterator[str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
 ) -> None:
     """The store's file can grow no further, from one of several boundaries on."""
     wanted, commits, _ = undisturbed
     stopped = 0
     for at in random.Random(SEED).sample(range(1, commits), 4):
-        with night(tmp_path / f"night{at}", company, next(sqlite_stores), process) as found:
+        with night(tmp_path / f"night{at}", company, sqlite_stores(), process) as found:
             codes, _ = found.run({"kind": "full", "at": at, "side": "before"})
             stopped += expect_a_clean_end(found, codes, wanted, f"disk full after transaction {at}")
     assert stopped
 
 
 def test_a_file_that_may_grow_no_further_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Iterator[str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
 ) -> None:
     """The kernel refuses to let any file grow beyond a size, as a quota does."""
     wanted, _, _ = undisturbed
     for number, size in enumerate((150_000, 400_000)):
-        with night(tmp_path / f"night{number}", company, next(sqlite_stores), process) as found:
+        with night(tmp_path / f"night{number}", company, sqlite_stores(), process) as found:
             codes, _ = found.run({"kind": "disk", "bytes": size})
             expect_a_clean_end(found, codes, wanted, f"files of at most {size} bytes")
 
 
 def test_a_store_that_somebody_else_locks_is_waited_for(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Iterator[str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
 ) -> None:
     """Another program holds the file for a second in the middle of the night: the night goes on afterwards."""
     wanted, _, requests = undisturbed
-    url = next(sqlite_stores)
+    url = sqlite_stores()
     with night(tmp_path / "night", company, url, process) as found:
         holder = Holder(url.removeprefix("sqlite:///"))
         found.moodle.on_request(_at(requests // 2, holder.hold))
@@ -232,14 +226,14 @@ def _at(index: int, act: Callable[[], None]) -> Callable[[str, int, str], None]:
 
 
 def test_a_clock_that_jumps_does_no_harm(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Iterator[str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
 ) -> None:
     """Two hours forward, two hours back, at seeded boundaries of the night."""
     wanted, commits, _ = undisturbed
     chance = random.Random(SEED)
     for number, seconds in enumerate((7200, -7200, 7200, -7200)):
         at = chance.randint(1, commits)
-        with night(tmp_path / f"night{number}", company, next(sqlite_stores), process) as found:
+        with night(tmp_path / f"night{number}", company, sqlite_stores(), process) as found:
             codes, _ = found.run({"kind": "jump", "at": at, "side": "after", "seconds": seconds})
             expect_a_clean_end(found, codes, wanted, f"{seconds} s at transaction {at}")
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from bridge.ports import Action, Change, Found, Item, KindSpec, Removal, Severity
+from bridge.store.encoding import dump_change, load_change
 from bridge.store.state import Base
+from bridge.sync.apply import base_after
 from bridge.sync.diff import ORDER, PARENT, PRESENCE, KindDiff, Sides, diff_kind
 from bridge.sync.policy import Policy, Stance
 
@@ -387,3 +389,17 @@ def test_the_order_at_adoption_is_left_for_good_where_edits_are_not_overwritten(
     again = compare(line("ABC", lambda key, _: item(key)), bases, actual, RESPECT)
     assert again.changes == []
     assert {drift.field for drift in again.drifts} == {ORDER}
+
+
+def test_what_is_only_said_at_the_making_is_not_remembered() -> None:
+    """It goes out with the create, and the base holds what is compared, so that nothing is to be learnt later."""
+    wanted = Item("position", "P", {"name": "A"}, initial={"username": "ada"})
+    (change,) = compare([wanted], [], [], spec=FLAT).changes
+    assert change.after == {"username": "ada", "name": "A"}
+    assert load_change(dump_change(change)) == change
+    applied = base_after(FLAT, change, None, "7")
+    assert applied is not None
+    assert applied.fields == {"name": "A"}
+    there = Found("position", "P", {"name": "A"}, "7")
+    again = compare([wanted], [applied], [there], spec=FLAT)
+    assert (again.changes, again.converged) == ([], [])
