@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from bridge.ports import FixConfiguration, LmsPort
 from bridge.settings import PilotSettings
 from bridge.store import state
 from bridge.sync.clock import Clock
-from bridge.sync.plan import ChangePlan, Scope, plan_from_json
+from bridge.sync.plan import ChangePlan, Scope, plan_from_json, plan_to_json
 from bridge.sync.push import WATCHING, PushReport, Watching
 from bridge.sync.push import preview as preview_plan
 from bridge.sync.push import push as push_desired
@@ -30,6 +31,7 @@ __all__ = [
     "read_plan",
     "release",
     "scope_of",
+    "store_plan",
     "undo",
     "wanted",
 ]
@@ -43,6 +45,8 @@ def plan(place: Workplace, wish: Wish, clock: Clock) -> ChangePlan:
         "kinds": sorted(place.rules.scope.kinds),
         "scope": wish.scope.model_dump(),
     }
+    if wish.model is not None:
+        found.asked["model"] = str(wish.model.absolute())
     return found
 
 
@@ -60,9 +64,11 @@ def push(
 
 
 def _as_asked(place: Workplace, wish: Wish, reviewed: ChangePlan) -> tuple[Workplace, Wish]:
-    """Return the day, the kinds and the part of the company that a stored plan was made for."""
+    """Return the folder, the day, the kinds and the part of the company that a stored plan was made for."""
     asked = reviewed.asked
     try:
+        if wish.model is None and not place.settings.model and asked.get("model"):
+            wish = replace(wish, model=Path(asked["model"]))
         if asked.get("as_of"):
             wish = replace(wish, as_of=dt.date.fromisoformat(asked["as_of"]))
         if asked.get("scope"):
@@ -72,6 +78,17 @@ def _as_asked(place: Workplace, wish: Wish, reviewed: ChangePlan) -> tuple[Workp
     except ValueError as error:
         raise FixConfiguration(f"The stored plan is damaged ({error}): make it again.") from error
     return place, wish
+
+
+def store_plan(path: Path, plan: ChangePlan) -> None:
+    """Write a plan for `push --plan`. Raises FixConfiguration where it cannot be written."""
+    try:
+        path.write_text(json.dumps(plan_to_json(plan), ensure_ascii=False, indent=1), "utf-8")
+    except OSError as error:
+        raise FixConfiguration(
+            f"The plan cannot be written to {path}: {error.strerror}. Choose a folder that exists and may be written "
+            "to."
+        ) from error
 
 
 def read_plan(path: Path) -> ChangePlan:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from bridge.ports import FixConfiguration, LmsPort
-from bridge.settings import Settings, SiteSettings
+from bridge.settings import Settings, SiteSettings, in_plain_words
 from bridge.store import Store
 from bridge.sync.policy import Limit, Limits, Policy, Stance
 from bridge.sync.running import Rules
@@ -57,8 +59,14 @@ def _moodle(name: str, site: SiteSettings, settings: Settings) -> LmsPort:
             f"Site {name}: there is no Moodle option {', '.join(sorted(unknown))}. "
             f"There are: {', '.join(sorted(known))}."
         )
-    return MoodleConnector(MoodleOptions(url=site.url, token=token, **site.options))
+    try:
+        options = _MOODLE_OPTIONS.validate_python({**site.options, "url": site.url, "token": token})
+    except ValidationError as error:
+        raise FixConfiguration(f"Site {name} has options that cannot be used:\n  {in_plain_words(error)}") from error
+    return MoodleConnector(options)
 
+
+_MOODLE_OPTIONS = TypeAdapter(MoodleOptions)
 
 _CONNECTORS: Mapping[str, Callable[[str, SiteSettings, Settings], LmsPort]] = {"moodle": _moodle, "totara": totara}
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from sqlalchemy.exc import DBAPIError
 
 from bridge.cli import daemon, feeds, plans, results, runs, setup, simulators, titles, totara
-from bridge.cli.screen import Screen, exit_code_of
+from bridge.cli.screen import FAILED, MISUSED, Screen, exit_code_of
 from bridge.ports import BridgeError
+
+STOPPED = 130
+"""Exit code of a command that somebody stopped with Ctrl-C, as shells have it."""
+
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""What a wrong command line raises: typer exports only the kinds of it, and brings its own click in some releases."""
 
 app = typer.Typer(
     name="lms-bridge",
@@ -41,14 +48,33 @@ def _options(
 
 def main() -> None:
     """Run the command line. A foreseeable fault ends in a sentence and an exit code, never in a traceback."""
+    screen = Screen("--json" in sys.argv)
     try:
-        app()
+        ended = app(standalone_mode=False)
     except BridgeError as error:
-        screen = Screen("--json" in sys.argv)
-        code = exit_code_of(error)
-        screen.aside(str(error), "red")
-        screen.give({"error": str(error), "exit_code": code})
-        sys.exit(code)
-    except KeyboardInterrupt:
-        Screen().aside("Stopped by you. The next run begins by looking up what this one had sent.")
-        sys.exit(130)
+        _end(screen, str(error), exit_code_of(error))
+    except _UsageError as error:
+        _misused(screen, error)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _end(screen, f"A file cannot be read or written{where}: {error.strerror or error}.", MISUSED)
+    except DBAPIError as error:
+        _end(screen, f"The store failed: {error.orig}. What was done until then stays done; run this again.", FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        ended = STOPPED
+    if ended == STOPPED:
+        _end(screen, "Stopped by you. The next run begins by looking up what this one had sent.", STOPPED)
+    sys.exit(ended if isinstance(ended, int) else 0)
+
+
+def _end(screen: Screen, says: str, code: int) -> NoReturn:
+    screen.aside(says, "red")
+    screen.give({"error": says, "exit_code": code})
+    sys.exit(code)
+
+
+def _misused(screen: Screen, error: Any) -> NoReturn:
+    """Say how the command line is to be written; `error` is the one of click that typer brings along."""
+    error.show()
+    screen.give({"error": error.format_message(), "exit_code": MISUSED})
+    sys.exit(MISUSED)

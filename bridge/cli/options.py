@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ import typer
 from bridge.cli.screen import Screen
 from bridge.ports import FixConfiguration
 from bridge.settings import Settings, load_settings
+from bridge.sync.clock import Clock
 from jobs.push import scope_of
 from jobs.sites import Workplace, parse_limits, workplace
 
@@ -95,3 +97,21 @@ def day_of(text: str | None) -> dt.date | None:
         return dt.date.fromisoformat(text)
     except ValueError as error:
         raise FixConfiguration(f"--as-of {text} is not a day. Write it as YYYY-MM-DD.") from error
+
+
+LONG = 3.0
+"""Seconds of waiting after which a person wants to know why nothing happens."""
+
+
+def clock_that_says(screen: Screen) -> Clock:
+    """Return the real clock, which says so where it lets a person wait."""
+
+    def sleep(seconds: float) -> None:
+        if seconds >= LONG:
+            screen.aside(
+                f"Waiting {seconds:.0f} s, until the LMS can no longer be working on what was sent; then it is "
+                "looked up."
+            )
+        time.sleep(seconds)
+
+    return Clock(sleep=sleep)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -21,12 +20,14 @@ from bridge.cli.options import (
     UnverifiedOption,
     WaitOption,
     YesOption,
+    clock_that_says,
     day_of,
     opened,
 )
-from bridge.cli.screen import CHANGES, DONE, FAILED, PENDING, REFUSED, Screen
+from bridge.cli.screen import CHANGES, DONE, FAILED, PENDING, REFUSED, REJECTIONS, Screen
 from bridge.cli.show_plan import show_plan
-from bridge.ports import Capabilities, Change
+from bridge.ports import Capabilities, Change, SafetyLimit, Status
+from bridge.store.journal import LOST
 from bridge.sync.clock import Clock
 from bridge.sync.plan import ChangePlan, check_limits, plan_to_json
 from bridge.sync.push import PushReport, Watching
@@ -35,7 +36,9 @@ from jobs.desired import Wish
 from jobs.pilot import parse_scope
 from jobs.sites import Workplace
 
-Work = Callable[[Watching], PushReport]
+Work = Callable[[Watching, Clock], PushReport]
+
+COMPARING = "Comparing the files with the LMS"
 
 AllOption = Annotated[bool, typer.Option("--all", help="Show every change, however many there are.")]
 
@@ -64,13 +67,13 @@ def plan(
     screen = Screen(as_json)
     wish = Wish(model, day_of(as_of), parse_scope(scope or ()))
     with opened(screen, site, kind=kind, limit=limit, initial=initial, unverified=unverified) as place:
-        found = job.plan(place, wish, Clock())
-        plain = plan_to_json(found)
+        with screen.busy(COMPARING):
+            found = job.plan(place, wish, clock_that_says(screen))
         if out is not None:
-            out.write_text(json.dumps(plain, ensure_ascii=False, indent=1), "utf-8")
+            job.store_plan(out, found)
+        _present(screen, place, found, show_all=show_all)
+        if out is not None:
             screen.aside(f"The plan is in {out}. To carry out exactly this: lms-bridge push --plan {out}")
-        show_plan(screen, found, place.port.probe(), show_all=show_all)
-        screen.give(plain)
     raise typer.Exit(DONE if found.empty else CHANGES)
 
 
@@ -95,7 +98,7 @@ def push(
     wish = Wish(model, day_of(as_of), parse_scope(scope or ()))
     with opened(screen, site, kind=kind, limit=limit, initial=initial, unverified=unverified, wait=wait) as place:
         report = _watched(
-            screen, place, yes, lambda watching: job.push(place, wish, Clock(), stored=plan, watching=watching)
+            screen, place, yes, lambda watching, clock: job.push(place, wish, clock, stored=plan, watching=watching)
         )
     _conclude(screen, report)
 
@@ -104,6 +107,9 @@ def undo(
     run: Annotated[int | None, typer.Argument(help="Number of the run to take back (see `lms-bridge runs`).")] = None,
     release: Annotated[
         bool, typer.Option("--release", help="Let pushes touch again what undoing holds (of one run, or of all).")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be taken back and what cannot come back; write nothing.")
     ] = False,
     yes: YesOption = False,
     limit: LimitOption = None,
@@ -120,37 +126,63 @@ def undo(
             return
         if run is None:
             raise typer.BadParameter("which run? `lms-bridge runs` lists them.")
-        report = _watched(screen, place, yes, lambda watching: job.undo(place, run, Clock(), watching))
-    _conclude(screen, report)
-    screen.aside("The undone objects are held: pushes leave them alone until `lms-bridge undo --release`.")
+        if dry_run:
+            with screen.busy(COMPARING):
+                found = job.preview_undo(place, run, clock_that_says(screen))
+            _present(screen, place, found)
+            raise typer.Exit(DONE if found.empty else CHANGES)
+        report = _watched(screen, place, yes, lambda watching, clock: job.undo(place, run, clock, watching))
+    if report.state != "declined":
+        screen.aside("The undone objects are held: pushes leave them alone until `lms-bridge undo --release`.")
+    _conclude(screen, report, idle="it is as it was before that run.")
+
+
+def _present(screen: Screen, place: Workplace, found: ChangePlan, *, show_all: bool = False) -> None:
+    """Show a plan that is not carried out now, and whether the limits would let it be."""
+    plain = plan_to_json(found)
+    capabilities = place.port.probe()
+    show_plan(screen, found, capabilities, show_all=show_all)
+    try:
+        check_limits(found, capabilities, place.rules.limits)
+    except SafetyLimit as over:
+        plain["over_limits"] = str(over)
+        screen.aside(f"The limits would stop this. {over}", "yellow")
+    screen.give(plain)
 
 
 def _watched(screen: Screen, place: Workplace, yes: bool, work: Work) -> PushReport:
     """Run a job that writes, asking before and showing progress while it does."""
-    total = 0
+    with screen.busy(COMPARING) as busy:
 
-    def confirm(found: ChangePlan) -> bool:
-        nonlocal total
-        total = len(found.changes)
-        capabilities: Capabilities = place.port.probe()
-        check_limits(found, capabilities, place.rules.limits)
-        show_plan(screen, found, capabilities)
-        if yes or not found.changes:
-            return True
-        return typer.confirm("Carry this out?", err=True)
+        def confirm(found: ChangePlan) -> bool:
+            busy.done()
+            capabilities: Capabilities = place.port.probe()
+            check_limits(found, capabilities, place.rules.limits)
+            show_plan(screen, found, capabilities)
+            agreed = yes or not found.changes or _ask(screen)
+            if agreed:
+                busy.count("Writing", len(found.changes))
+            return agreed
 
-    with screen.bar("Writing", None) as bar:
         done = 0
 
         def progress(_change: Change, _state: str) -> None:
             nonlocal done
             done += 1
-            bar.reached(done)
+            busy.reached(done)
 
-        return work(Watching(confirm, progress))
+        return work(Watching(confirm, progress), clock_that_says(screen))
 
 
-def _conclude(screen: Screen, report: PushReport) -> None:
+def _ask(screen: Screen) -> bool:
+    try:
+        return typer.confirm("Carry this out?", err=True)
+    except typer.Abort:
+        screen.aside("\nNobody said yes. Where nobody can be asked, look at `lms-bridge plan` and push with --yes.")
+        return False
+
+
+def _conclude(screen: Screen, report: PushReport, idle: str = "the LMS says what the files say.") -> None:
     """Say what happened and end with the exit code that says so."""
     tally = report.tally
     screen.give(
@@ -166,8 +198,10 @@ def _conclude(screen: Screen, report: PushReport) -> None:
         }
     )
     applied = tally.count("applied")
+    if report.plan.drifts:
+        idle = "somebody's edits are left as they are."
     words = {
-        "done": f"Done: {applied:,} changes." if applied else "Nothing to do: the LMS says what the files say.",
+        "done": f"Done: {applied:,} changes." if applied else f"Nothing to do: {idle}",
         "pending": f"Handed over; {tally.count('pending'):,} changes are not answered yet. The next run asks again.",
         "failed": f"{applied:,} changes done, {len(tally.refused):,} not.",
         "stopped": f"Stopped after {applied:,} changes: {report.message}",
@@ -180,5 +214,7 @@ def _conclude(screen: Screen, report: PushReport) -> None:
         screen.say(f"  and {len(tally.refused) - 20:,} more: lms-bridge runs show {report.run_id}")
     codes = {"done": DONE, "pending": PENDING, "declined": REFUSED}
     code = codes.get(report.state, FAILED)
+    if report.state == "failed" and applied and not tally.count(Status.UNKNOWN, LOST):
+        code = REJECTIONS
     if code:
         raise typer.Exit(code)

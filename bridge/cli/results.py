@@ -49,11 +49,11 @@ def pull(
         raise FixConfiguration(f"There is nothing called {unknown[0]!r} to pull. There is: {', '.join(RESULT_KINDS)}.")
     kinds = frozenset(kind or PullOrder().kinds) | (frozenset({"activities"}) if activities_of else frozenset())
     order = PullOrder(kinds, _day(since), full, tuple(activities_of or ()), accept_vanished)
-    with opened(screen, site, wait=wait) as place, screen.bar("Reading results", None) as bar:
+    with opened(screen, site, wait=wait) as place, screen.busy("Reading results") as busy:
 
         def progress(report: PullReport) -> None:
             taken = (report.new, report.changed, report.unchanged)
-            bar.reached(sum(counter.total() for counter in taken))
+            busy.reached(sum(counter.total() for counter in taken))
 
         report = job.pull(place, order, Clock(), progress)
     screen.give(

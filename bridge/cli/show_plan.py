@@ -38,7 +38,11 @@ def show_plan(screen: Screen, plan: ChangePlan, capabilities: Capabilities, *, s
     specs = {spec.kind: spec for spec in capabilities.kinds}
     screen.say(f"Plan for {plan.site} ({capabilities.product} {capabilities.release}, {capabilities.site_name})")
     if plan.empty:
-        screen.say("No changes: the LMS says what the files say.")
+        screen.say(
+            "No changes: what differs below is left as it is."
+            if plan.drifts
+            else "No changes: the LMS says what the files say."
+        )
     for line in count_lines(plan, specs):
         screen.say(f"  {line}")
     for spec in capabilities.kinds:

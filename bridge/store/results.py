@@ -208,6 +208,18 @@ def past_results(connection: Connection, site: str, name: str) -> Iterator[dict[
         yield {**json.loads(row.payload), "reason": row.reason, "recorded_at": row.recorded_at}
 
 
+def live_keys(connection: Connection, site: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield (subject, object) of every live result of a kind; the subject is the person's key, or the account's."""
+    table = table_of(ResultRow)
+    statement = (
+        select(table.c.subject, table.c.object)
+        .where(table.c.site == site, table.c.type == name, table.c.gone_at.is_(None))
+        .execution_options(yield_per=10_000)
+    )
+    for row in connection.execute(statement):
+        yield row.subject, row.object
+
+
 def result_counts(connection: Connection, site: str) -> dict[str, int]:
     """Return how many live results there are, by kind."""
     table = table_of(ResultRow)

@@ -75,7 +75,8 @@ def pull(
     """
     with running(store, site, "pull", clock, rules) as run:
         state, report = _begin(run, order)
-        scope = PullScope(state["since"], frozenset(state["kinds"]), tuple(state["activities_of"]))
+        known = None if state["full"] else _Known(store, site)
+        scope = PullScope(state["since"], frozenset(state["kinds"]), tuple(state["activities_of"]), known=known)
         for page in () if state["through"] else port.pull(scope, state["cursor"]):
             _take(run, page, state, report)
             if not state["through"]:
@@ -91,6 +92,23 @@ def pull(
         run.counts = report.counts()
         run.message = "; ".join(remark.says for remark in report.remarks)
     return report
+
+
+class _Known:
+    """Says whether a completion is recorded already. Read from the store once, and only where a connector asks."""
+
+    def __init__(self, store: Store, site: str) -> None:
+        self._store = store
+        self._site = site
+        self._courses: dict[str, set[str]] | None = None
+
+    def __call__(self, person: str, course: str) -> bool:
+        if self._courses is None:
+            self._courses = {}
+            with self._store.read() as connection:
+                for subject, about in results.live_keys(connection, self._site, "completions"):
+                    self._courses.setdefault(subject, set()).add(about)
+        return course in self._courses.get(person, ())
 
 
 def _name_of(kinds: Collection[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,28 @@ class Account:
         return "" if self.key else self.username
 
 
+@dataclass(slots=True)
+class Missed:
+    """What could not be read, because Moodle refused it for one person or course alone."""
+
+    count: int = 0
+    why: str = ""
+
+    def note(self, error: BridgeError) -> None:
+        """Count one in."""
+        self.count += 1
+        self.why = self.why or str(error)
+
+    def good(self, answers: Iterable[Any], empty: Any) -> Iterator[Any]:
+        """Yield answers, with `empty` in the place of each that was refused."""
+        for answer in answers:
+            if isinstance(answer, BridgeError):
+                self.note(answer)
+                yield empty
+            else:
+                yield answer
+
+
 def accounts(context: Context) -> list[Account]:
     """Return every account that is neither deleted nor a guest, by id."""
     functions = context.client.functions()
@@ -63,13 +85,14 @@ def accounts(context: Context) -> list[Account]:
 
 
 def completions(
-    context: Context, people: Sequence[Account], known: Callable[[str, str], bool] | None
+    context: Context, people: Sequence[Account], known: Callable[[str, str], bool] | None, missed: Missed
 ) -> Iterator[CourseCompletion]:
     """Yield people's completed courses, with times; what is `known` already is left out, unasked."""
     asked: list[tuple[Account, dict[str, Any]]] = []
     calls = [Call(USERS_COURSES, {"userid": person.id, "returnusercount": False}) for person in people]
-    for person, answer in zip(people, context.client.read_many(calls, size=PEOPLE_AT_ONCE), strict=True):
-        for course in [] if isinstance(answer, BridgeError) else answer:
+    answers = missed.good(context.client.read_many(calls, size=PEOPLE_AT_ONCE), [])
+    for person, answer in zip(people, answers, strict=True):
+        for course in answer:
             key = str(course.get("idnumber") or course["shortname"])
             if course.get("completed") and not (known is not None and known(person.key or person.username, key)):
                 asked.append((person, course))
@@ -77,6 +100,8 @@ def completions(
         [Call(COURSE_STATUS, {"courseid": int(course["id"]), "userid": person.id}) for person, course in asked]
     )
     for (person, course), status in zip(asked, statuses, strict=True):
+        if isinstance(status, BridgeError):
+            missed.note(status)
         yield CourseCompletion(
             person.key,
             str(course.get("idnumber") or course["shortname"]),
@@ -97,7 +122,7 @@ def _completed_at(status: dict[str, Any]) -> int:
     return min(times) if int(status.get("aggregation") or 1) == 2 else max(times)
 
 
-def activities(context: Context, courses: Sequence[tuple[int, str]]) -> Iterator[ActivityCompletion]:
+def activities(context: Context, courses: Sequence[tuple[int, str]], missed: Missed) -> Iterator[ActivityCompletion]:
     """Yield who is how far with each activity of some courses."""
     for course, course_key in courses:
         rows = context.client.read(
@@ -111,8 +136,9 @@ def activities(context: Context, courses: Sequence[tuple[int, str]]) -> Iterator
             for row in rows
         ]
         calls = [Call(ACTIVITY_STATUS, {"courseid": course, "userid": person.id}) for person in people]
-        for person, answer in zip(people, context.client.read_many(calls), strict=True):
-            for status in [] if isinstance(answer, BridgeError) else answer["statuses"]:
+        answers = missed.good(context.client.read_many(calls), {"statuses": []})
+        for person, answer in zip(people, answers, strict=True):
+            for status in answer["statuses"]:
                 state = int(status["state"])
                 yield ActivityCompletion(
                     person.key,
@@ -124,9 +150,9 @@ def activities(context: Context, courses: Sequence[tuple[int, str]]) -> Iterator
                 )
 
 
-def plans(context: Context, people: Sequence[Account]) -> Iterator[PlanStatus]:
+def plans(context: Context, people: Sequence[Account], missed: Missed) -> Iterator[PlanStatus]:
     """Yield the status of people's learning plans."""
-    for person, plan in _plans(context, people):
+    for person, plan in _plans(context, people, missed):
         yield PlanStatus(
             person.key,
             str(plan["id"]),
@@ -136,14 +162,15 @@ def plans(context: Context, people: Sequence[Account]) -> Iterator[PlanStatus]:
         )
 
 
-def attainments(context: Context, people: Sequence[Account]) -> Iterator[Attainment]:
+def attainments(context: Context, people: Sequence[Account], missed: Missed) -> Iterator[Attainment]:
     """Yield people's ratings in the competencies of their plans: all there is to see without a report."""
     frameworks = {id_: key for key, id_ in context.directory.frameworks.items()}
-    found = list(_plans(context, people))
-    answers = context.client.read_many([Call(PLAN_COMPETENCIES, {"id": int(plan["id"])}) for _, plan in found])
+    found = list(_plans(context, people, missed))
+    calls = [Call(PLAN_COMPETENCIES, {"id": int(plan["id"])}) for _, plan in found]
+    answers = missed.good(context.client.read_many(calls), [])
     seen: set[tuple[int, int]] = set()
     for (person, _), answer in zip(found, answers, strict=True):
-        for row in [] if isinstance(answer, BridgeError) else answer:
+        for row in answer:
             competency = row["competency"]
             # A completed plan answers with what was archived in it, another field of the same form.
             rated = row.get("usercompetency") or row.get("usercompetencyplan") or {}
@@ -161,18 +188,19 @@ def attainments(context: Context, people: Sequence[Account]) -> Iterator[Attainm
             )
 
 
-def _plans(context: Context, people: Sequence[Account]) -> Iterator[tuple[Account, dict[str, Any]]]:
-    answers = context.client.read_many([Call(USER_PLANS, {"userid": person.id}) for person in people])
+def _plans(context: Context, people: Sequence[Account], missed: Missed) -> Iterator[tuple[Account, dict[str, Any]]]:
+    answers = missed.good(context.client.read_many([Call(USER_PLANS, {"userid": p.id}) for p in people]), [])
     for person, answer in zip(people, answers, strict=True):
-        for plan in [] if isinstance(answer, BridgeError) else answer:
+        for plan in answer:
             yield person, plan
 
 
-def badges(context: Context, people: Sequence[Account]) -> Iterator[Result]:
+def badges(context: Context, people: Sequence[Account], missed: Missed) -> Iterator[Result]:
     """Yield people's badges."""
-    answers = context.client.read_many([Call(USER_BADGES, {"userid": person.id}) for person in people])
+    calls = [Call(USER_BADGES, {"userid": person.id}) for person in people]
+    answers = missed.good(context.client.read_many(calls), {"badges": []})
     for person, answer in zip(people, answers, strict=True):
-        for badge in [] if isinstance(answer, BridgeError) else answer["badges"]:
+        for badge in answer["badges"]:
             yield BadgeAward(
                 person.key,
                 str(badge.get("id") or badge.get("uniquehash")),

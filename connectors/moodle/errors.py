@@ -48,7 +48,7 @@ class Incomplete(BridgeError):
 
 _TAGS = re.compile(r"<[^>]*>")
 
-_STOP = {
+_ACCOUNT = {
     "invalidtoken": "Moodle does not know this token (it was revoked, or it expired). Make a new token for the service "
     "account, put it into MOODLE_TOKEN and run again.",
     "wsaccessusersuspended": "The service account is suspended in Moodle. Activate it and run again.",
@@ -59,8 +59,9 @@ _STOP = {
     "wsaccessuserunconfirmed": "The service account is not confirmed in Moodle. Confirm it and run again.",
     "forcepasswordchangenotice": "Moodle wants the service account to change its password first. Log in as that "
     "account once, and run again.",
-    "upgraderunning": "Moodle is being upgraded. Run again when that is done.",
 }
+
+_STOP = {"upgraderunning": "Moodle is being upgraded. Run again when that is done."}
 
 _WAIT = {
     "sitemaintenance": "Moodle is in maintenance mode",
@@ -118,8 +119,11 @@ def error_of(fault: Fault, function: str, *, writes: bool, worked_before: bool =
     rather than a wrong setting (contracts/moodle-4.5: the first use after expiry answers `accessexception`).
     """
     code, said = fault.errorcode, fault.message
+    if code in _ACCOUNT:
+        # At first contact it is a wrong setting; in the middle of a run it ends the run.
+        return (AccessEnded if worked_before else AccessNotGiven)(_ACCOUNT[code])
     if code in _STOP:
-        return (StopRun if code == "upgraderunning" else AccessEnded)(_STOP[code])
+        return StopRun(_STOP[code])
     if code in _WAIT:
         return RetryLater(f"{_WAIT[code]}; nothing was changed by this request. Run again when it is open.")
     if code in _CONFIGURE:
@@ -153,11 +157,13 @@ def _no_access(function: str, worked_before: bool) -> BridgeError:
             "it or make a new one, and run again; what was done stays done."
         )
     # Until anything worked, it is the token that is not let in, not one function.
-    return AccessNotGiven(
+    says = (
         f"Moodle refuses {function} to this token. Either the function is not in the token's service, or the token "
-        "expired, or this computer's address is not allowed, or the account lacks 'webservice/rest:use'. "
-        "`lms-bridge check` names what is missing."
+        "expired, or this computer's address is not allowed, or the account lacks 'webservice/rest:use'."
     )
+    # Where even the first question is refused, `check` knows no more.
+    first = function == "core_webservice_get_site_info"
+    return AccessNotGiven(says if first else f"{says} `lms-bridge check` names what is missing.")
 
 
 def _item_says(code: str, said: str, function: str) -> str:

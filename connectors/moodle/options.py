@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from connectors.http import Timeouts
+
+Number = Annotated[int, Field(ge=1)]
+"""A number of things, at least one."""
+Seconds = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +22,18 @@ class MoodleOptions:
     url: str
     """The site's address as in a browser, with its folder where it has one; without /webservice/..."""
     token: SecretStr
-    connections: int = 4
-    batch_size: int = 50
+    connections: Number = 4
+    batch_size: Number = 50
     """Writes in one request. More gains nothing (contracts/moodle-4.5/FACTS.md, Batching) and risks more at once."""
-    read_batch_size: int = 100
-    max_input_vars: int = 1000
+    read_batch_size: Number = 100
+    max_input_vars: Annotated[int, Field(ge=20)] = 1000
     """PHP's limit on the server; form variables beyond it are dropped without a word."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     verify: bool | str = True
     """Whether the certificate is checked, or the file of the authority that signed it."""
-    server_limit: float = 60.0
+    server_limit: Seconds = 60.0
     """Seconds the server may go on working on a request that nobody waits for (PHP's max_execution_time)."""
-    attempts: int = 5
+    attempts: Number = 5
     retired_idnumber: str = "RETIRED"
     retired_name: str = "Retired"
     descriptor_in_description: bool = True
@@ -44,16 +49,14 @@ class MoodleOptions:
     """Name or id of the custom report with course completions; empty: look for one that fits."""
     competency_report: str = ""
     """Name or id of the custom report with competency ratings; empty: look for one that fits."""
-    overlap_days: float = 7.0
-    """Completions surface late and backdated, so that a window starts this much before the last pull."""
-    scale_probe: int = 5
+    scale_probe: Number = 5
     """How many scale ids in a row may be unknown before the search for a scale ends."""
 
     # --- People ----------------------------------------------------------------------------------------------------
 
     create_users: bool = True
     """Make accounts for people who have none; otherwise only existing accounts are kept true."""
-    username_from: str = "feed"
+    username_from: Literal["feed", "key", "email"] = "feed"
     """The user name of a new account: `feed` (the mapped column, else the person's key), `key` or `email`. Names of
     existing accounts are never changed."""
     user_auth: str = "manual"
@@ -90,17 +93,17 @@ class MoodleOptions:
     plan_name: str = "Learning plan: {title}"
     """Name of a person's plan; {title} and {key} of the position are filled in."""
     plan_name_without_position: str = "Learning plan"
-    plan_leaving: str = "close"
+    plan_leaving: Literal["close", "unlink", "keep"] = "close"
     """What happens to a plan when its person leaves the position: `close` (complete it as it stands), `unlink` (it
     becomes a plan of their own, which the bridge lets go of) or `keep`."""
     plan_keeps_finished: bool = True
     """Leave a competency in a plan that no longer asks for it, where the person has reached it."""
-    plan_rotation_days: int = 7
+    plan_rotation_days: Number = 7
     """In how many nights every plan is read back once; 1 reads all plans every night."""
-    course_enrolment: str = "report"
+    course_enrolment: Literal["report", "enrol", "off"] = "report"
     """Courses that serve a needed competency: `report` names cohorts whose people are not enrolled, `enrol` enrols
     them, `off` does neither."""
-    student_role: int = 5
+    student_role: Number = 5
     """Id of the role that enrolment gives."""
 
     @property

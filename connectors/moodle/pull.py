@@ -13,7 +13,7 @@ from typing import Any
 from bridge.model import Result
 from bridge.ports import FixConfiguration, Page, PullScope, Remark, Severity
 from connectors.moodle import by_person
-from connectors.moodle.by_person import Account
+from connectors.moodle.by_person import Account, Missed
 from connectors.moodle.kinds import Context
 from connectors.moodle.reports import (
     LIST_REPORTS,
@@ -155,28 +155,31 @@ class Pull:
         after = int(start.get("after", 0))
         people = [person for person in self._people if person.id > after]
         held = tuple(remarks)
+        missed = Missed()
         for first in range(0, max(1, len(people)), PEOPLE_A_PAGE):
             group = people[first : first + PEOPLE_A_PAGE]
             done = first + PEOPLE_A_PAGE >= len(people)
-            results = list(self._of_people(stage, group))
+            results = list(self._of_people(stage, group, missed))
             last = group[-1].id if group else after
             # Ratings outside of plans and courses that are hidden are not seen this way: neither is whole.
-            whole = done and stage in ("plans", "badges")
+            whole = done and stage in ("plans", "badges") and not missed.count
+            if done and missed.count:
+                held = (*held, _refused(stage, missed))
             cursor = _cursor(stage, route="people", after=last)
             yield Page(results, cursor, whole=frozenset({stage}) if whole else frozenset(), remarks=held)
             held = ()
 
-    def _of_people(self, stage: str, people: Sequence[Account]) -> Iterator[Result]:
+    def _of_people(self, stage: str, people: Sequence[Account], missed: Missed) -> Iterator[Result]:
         match stage:
             case "completions":
                 known = self._scope.known if self._scope.since is not None else None
-                return by_person.completions(self._context, people, known)
+                return by_person.completions(self._context, people, known, missed)
             case "attainments":
-                return by_person.attainments(self._context, people)
+                return by_person.attainments(self._context, people, missed)
             case "plans":
-                return by_person.plans(self._context, people)
+                return by_person.plans(self._context, people, missed)
             case _:
-                return by_person.badges(self._context, people)
+                return by_person.badges(self._context, people, missed)
 
     def _activities(self, start: Mapping[str, Any]) -> Iterator[Page]:
         self._context.directory.wanted_courses |= set(self._scope.activities_of)
@@ -191,13 +194,23 @@ class Pull:
         there = [key for key in asked if key in by_key]
         begin = there.index(start["course"]) + 1 if start.get("course") in there else 0
         for place, key in enumerate(there[begin:], start=begin + 1):
+            missed = Missed()
+            found = list(by_person.activities(self._context, [(by_key[key], courses.get(by_key[key], key))], missed))
+            said = (_refused("activities", missed, f" in course {key}"),) if missed.count else ()
             yield Page(
-                list(by_person.activities(self._context, [(by_key[key], courses.get(by_key[key], key))])),
+                found,
                 _cursor("activities", course=key),
-                remarks=remarks if place == len(there) else (),
+                remarks=(*said, *remarks) if place == len(there) else said,
             )
         if not there[begin:] and remarks:
             yield Page([], _cursor("activities", course=""), remarks=remarks)
+
+
+def _refused(stage: str, missed: Missed, where: str = "") -> Remark:
+    says = (
+        f"{missed.count:,} answers about {stage}{where} were refused and are missing, the first because: {missed.why}"
+    )
+    return Remark(Severity.WARNING, stage, "", says)
 
 
 def _remarks(stage: str, report: Report, count: Count) -> tuple[Remark, ...]:

@@ -143,7 +143,7 @@ def test_a_batch_over_the_form_limit_is_noticed_by_counting(moodle: MoodleSimula
 def test_a_wrong_token_a_wrong_address_and_a_missing_function_say_what_to_mend(moodle: MoodleSimulator) -> None:
     """Each is one sentence for whoever sets the bridge up."""
     wrong = MoodleConnector(MoodleOptions(moodle.url, SecretStr("f" * 32)), sleep=lambda _seconds: None)
-    with pytest.raises(StopRun, match="MOODLE_TOKEN"):
+    with pytest.raises(FixConfiguration, match="MOODLE_TOKEN"):
         wrong.probe()
     lost = MoodleConnector(MoodleOptions(moodle.url + "/nowhere", SecretStr(moodle.token)), sleep=lambda _seconds: None)
     with pytest.raises(FixConfiguration, match="MOODLE_URL"):

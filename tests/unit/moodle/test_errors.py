@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge.ports import BridgeError, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
+from bridge.ports import AccessNotGiven, BridgeError, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
 from connectors.http import Reply
 from connectors.moodle.errors import (
     BodyTooLarge,
@@ -26,9 +26,9 @@ RECORD = Path(__file__).parents[2] / "contract" / "data" / "moodle-4.5-exchanges
 WRITING = re.compile(r"_(create|update|delete|set|add|remove|move|enrol|assign|grade|override|approve|complete|mark)_")
 
 BY_CODE: dict[str, type[BridgeError]] = {
-    "invalidtoken": StopRun,
-    "wsaccessusersuspended": StopRun,
-    "accessexception": FixConfiguration,
+    "invalidtoken": AccessNotGiven,
+    "wsaccessusersuspended": AccessNotGiven,
+    "accessexception": AccessNotGiven,
     "nopermissions": FixConfiguration,
     "competenciesarenotenabled": FixConfiguration,
     "sitepolicynotagreed": FixConfiguration,
@@ -99,6 +99,14 @@ def test_each_recorded_fault_is_grouped_by_what_to_do_next() -> None:
 def test_a_token_that_worked_before_is_taken_for_expired() -> None:
     """The same refusal is a wrong setting at the start and an expired token in the middle."""
     fault = parse_fault({"exception": "webservice_access_exception", "errorcode": "accessexception", "message": "no"})
+    assert fault is not None
+    assert isinstance(error_of(fault, "f", writes=True), FixConfiguration)
+    assert isinstance(error_of(fault, "f", writes=True, worked_before=True), StopRun)
+
+
+def test_a_token_that_is_revoked_in_the_middle_stops_the_run() -> None:
+    """At first contact an unknown token is a wrong setting."""
+    fault = parse_fault({"exception": "moodle_exception", "errorcode": "invalidtoken", "message": "Invalid token"})
     assert fault is not None
     assert isinstance(error_of(fault, "f", writes=True), FixConfiguration)
     assert isinstance(error_of(fault, "f", writes=True, worked_before=True), StopRun)
