@@ -18,6 +18,7 @@ from bridge.sync.policy import Limit, Limits, Policy, Stance
 from bridge.sync.running import Rules
 from connectors.moodle.connector import MoodleConnector
 from connectors.moodle.options import MoodleOptions
+from jobs.files_site import files
 from jobs.totara_site import totara
 
 
@@ -68,7 +69,11 @@ def _moodle(name: str, site: SiteSettings, settings: Settings) -> LmsPort:
 
 _MOODLE_OPTIONS = TypeAdapter(MoodleOptions)
 
-_CONNECTORS: Mapping[str, Callable[[str, SiteSettings, Settings], LmsPort]] = {"moodle": _moodle, "totara": totara}
+_CONNECTORS: Mapping[str, Callable[[str, SiteSettings, Settings], LmsPort]] = {
+    "moodle": _moodle,
+    "totara": totara,
+    "files": files,
+}
 
 
 @contextmanager

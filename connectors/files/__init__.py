@@ -1,1 +1,1 @@
-"""Any LMS that takes only CSV uploads."""
+"""Any LMS that takes nothing but CSV uploads: files by template into a folder or an SFTP server."""

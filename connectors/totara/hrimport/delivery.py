@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bridge.ports import FixConfiguration, RetryLater
+from bridge.ports import RetryLater
+from connectors.handover import FolderPlace
 from connectors.hrimport_rules import ELEMENTS
 
 _ELEMENT_FILE = re.compile(rf"({'|'.join(ELEMENTS)})\.csv", re.IGNORECASE)
@@ -44,53 +43,29 @@ class FolderDrop:
     """A site's files directory on a file system both sides see; ``csv/ready`` and ``csv/store`` lie in it."""
 
     def __init__(self, filesdir: Path) -> None:
-        self._ready = filesdir / "csv" / "ready"
-        self._store = filesdir / "csv" / "store"
-
-    def _files(self, folder: Path) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for path in folder.iterdir():
-            try:
-                if path.is_file():
-                    found[path.name] = path.stat().st_size
-            except FileNotFoundError:
-                # Taken between the listing and the look: the site is at work.
-                continue
-        return found
+        remedy = "Name the files directory of the site's HR Import settings, and make csv/ready in it."
+        self._ready = FolderPlace(filesdir / "csv" / "ready", remedy)
+        self._store = FolderPlace(filesdir / "csv" / "store", remedy)
 
     def ready(self) -> dict[str, int]:
         """The files in ``ready/`` with their sizes."""
-        try:
-            return self._files(self._ready)
-        except OSError as error:
-            message = (
-                f"The folder {self._ready} cannot be read: {error.strerror}. Name the files directory of the site's "
-                "HR Import settings, and make csv/ready in it."
-            )
-            raise FixConfiguration(message) from error
+        return {name: one.size for name, one in self._ready.files().items()}
 
     def stored(self) -> dict[str, int]:
         """The files in ``store/``; the site makes the folder with its first import."""
-        return self._files(self._store) if self._store.is_dir() else {}
+        return {name: one.size for name, one in self._store.files().items()} if self._store.exists() else {}
 
     def put(self, source: Path, temporary: str) -> None:
         """Copy a file into ``ready/`` and have the disk keep it."""
-        target = self._ready / temporary
-        try:
-            shutil.copyfile(source, target)
-            with target.open("rb") as stream:
-                os.fsync(stream.fileno())
-        except OSError as error:
-            message = f"{target} cannot be written: {error.strerror}. Give this account the right to write there."
-            raise FixConfiguration(message) from error
+        self._ready.put(source, temporary)
 
     def rename(self, temporary: str, name: str) -> None:
         """Give a file in ``ready/`` its name."""
-        (self._ready / temporary).rename(self._ready / name)
+        self._ready.rename(temporary, name)
 
     def remove(self, name: str) -> None:
         """Take a file of ours out of ``ready/``."""
-        (self._ready / name).unlink(missing_ok=True)
+        self._ready.remove(name)
 
     def close(self) -> None:
         """Nothing to give back."""
