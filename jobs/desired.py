@@ -10,7 +10,7 @@ from pathlib import Path
 from bridge.faults import Fault
 from bridge.model import Architecture, Desired
 from bridge.ports import FixConfiguration
-from bridge.settings import PilotSettings
+from bridge.settings import PilotSettings, Settings
 from bridge.store import Store, feeds, roster
 from bridge.store.feeds import Feed, Snapshot
 from bridge.sync.clock import Clock
@@ -96,25 +96,30 @@ def wanted(place: Workplace, wish: Wish, clock: Clock) -> Desired:
 
 
 def feeds_of(place: Workplace) -> tuple[str, ...]:
+    """Return the feeds whose people a site holds. See `feeds_of_site`."""
+    return feeds_of_site(place.configuration, place.store, place.site)
+
+
+def feeds_of_site(settings: Settings, store: Store, site: str) -> tuple[str, ...]:
     """Return the feeds whose people a site holds, the one that speaks first where several list somebody.
 
     Those its `feeds` name; where that is not said and there is one site only, every feed there is.
     Raises FixConfiguration for a feed that bridge.toml does not have.
     """
-    known, given = place.configuration.feeds, place.settings.feeds
+    known, given = settings.feeds, settings.sites[site].feeds
     if given is not None:
-        unknown = [name for name in given if name not in known and not _is_by_hand(place.store, name)]
+        unknown = [name for name in given if name not in known and not _is_by_hand(store, name)]
         if unknown:
             there = f"There are: {', '.join(known)}." if known else "It names none."
             raise FixConfiguration(
-                f"The site {place.site} takes people from {', '.join(unknown)}, no feed in bridge.toml. {there}"
+                f"The site {site} takes people from {', '.join(unknown)}, which is no feed in bridge.toml. {there}"
             )
         return given
-    if len(place.configuration.sites) > 1:
+    if len(settings.sites) > 1:
         return ()
     if known:
         return tuple(known)
-    return (DEFAULT_FEED,) if _is_by_hand(place.store, DEFAULT_FEED) else ()
+    return (DEFAULT_FEED,) if _is_by_hand(store, DEFAULT_FEED) else ()
 
 
 def _is_by_hand(store: Store, name: str) -> bool:

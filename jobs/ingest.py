@@ -374,7 +374,7 @@ class Ingestion:
         name = self._context.name
         feed = feeds.find_feed(connection, name)
         last = feeds.find_snapshot(connection, feed.accepted_id)
-        came_due = roster.apply_due(connection, name, self._today, snapshot.id) if snapshot.delta else 0
+        came_due = roster.apply_due(connection, name, self._today) if snapshot.delta else 0
         counting = snapshot.complete and not snapshot.delta and not partial and _is_news(snapshot, last)
         notes: list[str] = []
         if counting:
@@ -496,7 +496,7 @@ class Ingestion:
         name = self._context.name
         with self._store.begin() as connection:
             created, updated = roster.due_counts(connection, name, self._today, last.id)
-            came_due = roster.apply_due(connection, name, self._today, last.id)
+            came_due = roster.apply_due(connection, name, self._today)
             waiting = roster.waiting_count(connection, name, last.id)
             absent = 0
             vouched = incoming.manifest_sha256 == last.sha256 or incoming.manifest_rows == last.rows

@@ -99,6 +99,8 @@ class RosterTable(_Content, table=True):
     hash: bytes = Field(sa_type=LargeBinary, nullable=False)
     snapshot_id: int
     """The snapshot that last changed it."""
+    line: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """The line of that snapshot's file on which it stood; 0 where that is not known."""
 
 
 class WaitingRow(_Content, table=True):
@@ -112,6 +114,7 @@ class WaitingRow(_Content, table=True):
     effective: str
     hash: bytes = Field(sa_type=LargeBinary, nullable=False)
     snapshot_id: int
+    line: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class StagedRow(_Content, table=True):

@@ -202,7 +202,7 @@ def open_entries(connection: Connection, site: str) -> list[Entry]:
     rows = connection.execute(
         select(table).where(table.c.site == site, table.c.state.in_(OPEN)).order_by(table.c.run_id, table.c.seq)
     )
-    return [_entry(row) for row in rows]
+    return [entry_of(row) for row in rows]
 
 
 def entries(connection: Connection, run_id: int, states: Sequence[str] = ()) -> Iterator[Entry]:
@@ -212,7 +212,7 @@ def entries(connection: Connection, run_id: int, states: Sequence[str] = ()) -> 
     if states:
         statement = statement.where(table.c.state.in_(states))
     for row in connection.execute(statement):
-        yield _entry(row)
+        yield entry_of(row)
 
 
 def entry_counts(connection: Connection, run_id: int) -> list[tuple[str, str, str, int]]:
@@ -227,7 +227,8 @@ def entry_counts(connection: Connection, run_id: int) -> list[tuple[str, str, st
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
-def _entry(row: Any) -> Entry:
+def entry_of(row: Any) -> Entry:
+    """Return a row of the journal's table as the entry it holds."""
     return Entry(
         row.run_id,
         row.seq,

@@ -53,15 +53,15 @@ def take_over(staging: Staging, snapshot_id: int, *, delta: bool) -> None:
     names = ["hash", *_KEPT]
     connection.execute(
         insert(roster).from_select(
-            ["feed", *names, "snapshot_id"],
-            select(literal(staging.feed), *(stage.c[n] for n in names), literal(snapshot_id))
+            ["feed", *names, "line", "snapshot_id"],
+            select(literal(staging.feed), *(stage.c[n] for n in names), stage.c.line, literal(snapshot_id))
             .where(is_created)
             .order_by(stage.c.person, stage.c.job),
         )
     )
     if staging.roster_size():
         _update_known(staging, snapshot_id)
-    late = [*names, "effective"]
+    late = [*names, "line", "effective"]
     again = exists().where(
         stage.c.person == waiting.c.person,
         stage.c.job == waiting.c.job,
@@ -89,7 +89,7 @@ def _update_known(staging: Staging, snapshot_id: int) -> None:
     connection.execute(
         update(roster)
         .where(roster.c.id == stage.c.roster_id, is_updated)
-        .values(snapshot_id=snapshot_id, hash=stage.c.hash, **{n: stage.c[n] for n in CONTENT})
+        .values(snapshot_id=snapshot_id, hash=stage.c.hash, line=stage.c.line, **{n: stage.c[n] for n in CONTENT})
     )
     connection.execute(
         update(roster).where(roster.c.id == stage.c.roster_id, stage.c.verdict == UNCHANGED).values(hash=stage.c.hash)
@@ -193,7 +193,7 @@ def due_counts(connection: Connection, feed: str, as_of: str, snapshot_id: int) 
     return total - updated, updated
 
 
-def apply_due(connection: Connection, feed: str, as_of: str, snapshot_id: int) -> int:
+def apply_due(connection: Connection, feed: str, as_of: str) -> int:
     """Let rows hold whose day has come; return how many there were."""
     due = and_(waiting.c.feed == feed, waiting.c.effective <= as_of)
     if not connection.execute(select(waiting.c.person).where(due).limit(1)).first():
@@ -202,14 +202,16 @@ def apply_due(connection: Connection, feed: str, as_of: str, snapshot_id: int) -
     connection.execute(
         update(roster)
         .where(due, _same_job)
-        .values(snapshot_id=snapshot_id, hash=waiting.c.hash, **{n: waiting.c[n] for n in CONTENT})
-    )
-    names = ["feed", "hash", *_KEPT]
-    connection.execute(
-        insert(roster).from_select(
-            [*names, "snapshot_id"],
-            select(*(waiting.c[n] for n in names), literal(snapshot_id)).where(due, ~exists().where(_same_job)),
+        .values(
+            snapshot_id=waiting.c.snapshot_id,
+            hash=waiting.c.hash,
+            line=waiting.c.line,
+            **{n: waiting.c[n] for n in CONTENT},
         )
+    )
+    names = ["feed", "hash", *_KEPT, "line", "snapshot_id"]
+    connection.execute(
+        insert(roster).from_select(names, select(*(waiting.c[n] for n in names)).where(due, ~exists().where(_same_job)))
     )
     connection.execute(delete(waiting).where(due))
     return total

@@ -65,10 +65,11 @@ def load_base(connection: Connection, site: str, kind: str) -> dict[str, Base]:
     """Return the base of every object of a kind, by key."""
     table = table_of(BaseRow)
     rows = connection.execute(select(table).where(table.c.site == site, table.c.kind == kind).order_by(table.c.key))
-    return {row.key: _base(row) for row in rows}
+    return {row.key: base_of(row) for row in rows}
 
 
-def _base(row: Any) -> Base:
+def base_of(row: Any) -> Base:
+    """Return a row of the base's table as what was last applied."""
     return Base(
         row.kind, row.key, encoding.load_fields(row.fields), row.parent, row.place, row.lms_id, row.retired, row.origin
     )
@@ -88,7 +89,7 @@ def load_some(connection: Connection, site: str, objects: Iterable[tuple[str, st
                     table.c.site == site, table.c.kind == kind, table.c.key.in_(keys[start : start + 500])
                 )
             )
-            found.update(((kind, row.key), _base(row)) for row in rows)
+            found.update(((kind, row.key), base_of(row)) for row in rows)
     return found
 
 

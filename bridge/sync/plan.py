@@ -176,6 +176,7 @@ def make_plan(
                 )
         _note_away(sides, result, held, away)
         result.changes = _without_waiting(spec, result.changes, away, plan.remarks)
+        result.changes = _without_unplanned(spec, result.changes, scope, knowledge, plan.remarks)
         if capabilities.answers_within(spec.kind):
             made = {change.key for change in result.changes if change.action in (Action.CREATE, Action.REVIVE)}
             late |= {(spec.kind, key) for key in made | {key for key in pending if key not in base}}
@@ -319,6 +320,36 @@ def _without_late(spec: KindSpec, changes: list[Change], late: set[Object], rema
         )
         remarks.append(Remark(Severity.WAITS, spec.kind, "", says))
     return kept
+
+
+def _without_unplanned(
+    spec: KindSpec, changes: list[Change], scope: Scope, knowledge: Knowledge, remarks: list[Remark]
+) -> list[Change]:
+    """Leave out what needs an object that was never written and that this plan, by its kinds, does not write."""
+    missing: dict[str, int] = {}
+    kept: list[Change] = []
+    for change in changes:
+        lacks = None
+        if change.action in (Action.CREATE, Action.REVIVE):
+            lacks = next((kind for kind, key in change.needs if _is_unplanned(kind, key, scope, knowledge)), None)
+        if lacks is None:
+            kept.append(change)
+        else:
+            missing[lacks] = missing.get(lacks, 0) + 1
+    for kind, count in missing.items():
+        says = (
+            f"{count:,} {spec.plural} wait: they need objects of the kind {kind} that were not pushed yet, and this "
+            f"plan leaves that kind out. Push it first (--kind {kind}), or push without --kind."
+        )
+        remarks.append(Remark(Severity.WAITS, spec.kind, "", says))
+    return kept
+
+
+def _is_unplanned(kind: str, key: str, scope: Scope, knowledge: Knowledge) -> bool:
+    if scope.covers(kind):
+        return False
+    known = knowledge.base.get(kind, {}).get(key)
+    return known is None or known.retired
 
 
 def _without_removals(changes: list[Change]) -> tuple[list[Change], int]:
