@@ -405,6 +405,14 @@ def guarded(port: LmsPort, check: Callable[[], None]) -> Iterator[None]:
         guard.guard(lambda: None)
 
 
+@runtime_checkable
+class PlainWords(Protocol):
+    """What a connector offers beside `LmsPort` where its fields bear names of its own (the headings of files, say)."""
+
+    def in_plain_words(self, kind: str, fields: Fields) -> Fields:
+        """Return those fields that are one of the model's, under the model's names (`name`, `email` and the like)."""
+
+
 def read_keys(port: LmsPort, spec: KindSpec, keys: Collection[str]) -> Iterator[Found]:
     """Yield those of some objects that are there, by the cheapest way the connector has."""
     reader: object = port

@@ -20,6 +20,7 @@ from bridge.ports import (
     BridgeError,
     Capabilities,
     Change,
+    Fields,
     Finding,
     Found,
     Outcome,
@@ -154,6 +155,15 @@ class FilesConnector:
         if template is None or path is None:
             raise StopRun(f"No export younger than what was last taken shows the {kind}s. Have the LMS make it.")
         yield from read_export(path, template, self.options)
+
+    def in_plain_words(self, kind: str, fields: Fields) -> Fields:
+        """Cells by the field they are; a column put together from several is none of them."""
+        template = self.options.template(kind)
+        if template is None:
+            return fields
+        of_heading = {column.heading: column.single for column in template.columns if column.single}
+        own = {SUSPENDED: fields[SUSPENDED]} if SUSPENDED in fields else {}
+        return {**{of_heading[name]: value for name, value in fields.items() if name in of_heading}, **own}
 
     # -- handing over -----------------------------------------------------------------------------
 
