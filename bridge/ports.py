@@ -413,6 +413,14 @@ class PlainWords(Protocol):
         """Return those fields that are one of the model's, under the model's names (`name`, `email` and the like)."""
 
 
+@runtime_checkable
+class Observer(Protocol):
+    """What a connector offers beside `LmsPort` where it can tell more once everything was read for a plan."""
+
+    def observed(self, kinds: Collection[str]) -> Iterator[Remark]:
+        """Yield what a reviewer should know about some kinds, as the site is now."""
+
+
 def read_keys(port: LmsPort, spec: KindSpec, keys: Collection[str]) -> Iterator[Found]:
     """Yield those of some objects that are there, by the cheapest way the connector has."""
     reader: object = port

@@ -19,6 +19,7 @@ from bridge.ports import (
     Item,
     KindSpec,
     LmsPort,
+    Observer,
     Remark,
     SafetyLimit,
     Severity,
@@ -195,6 +196,10 @@ def make_plan(
             plan.seen[spec.kind, change.key] = _digest_of(sides, change.key)
     _put_in_order(plan, capabilities, diffs)
     _mention(plan, knowledge)
+    # A port is asked for what else it offers as any object.
+    observer: object = port
+    if isinstance(observer, Observer):
+        plan.remarks += observer.observed({spec.kind for spec in capabilities.kinds if scope.covers(spec.kind)})
     return plan
 
 

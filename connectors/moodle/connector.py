@@ -29,6 +29,7 @@ from connectors.moodle.client import MoodleClient
 from connectors.moodle.cohorts import CohortKeys, CohortMembers, Cohorts
 from connectors.moodle.competencies import Competencies
 from connectors.moodle.directory import Directory
+from connectors.moodle.enrolments import Enrolments
 from connectors.moodle.frameworks import Frameworks
 from connectors.moodle.kinds import Context, KindHandler, ReadsByKey, not_sent
 from connectors.moodle.links import CourseLinks, RelatedPairs
@@ -75,6 +76,7 @@ class MoodleConnector:
         keys = CohortKeys(self._context)
         cohorts = Cohorts(self._context, keys)
         shelf = PlanShelf(self._context, accounts)
+        self._enrolments = Enrolments(self._context, accounts, keys)
         return (
             Users(self._context, accounts),
             cohorts,
@@ -82,6 +84,7 @@ class MoodleConnector:
             Plans(self._context, shelf),
             LinkedPlans(self._context, shelf),
             PlanCompetencies(self._context, shelf),
+            self._enrolments,
         )
 
     @property
@@ -136,6 +139,11 @@ class MoodleConnector:
         """Yield some objects of a kind by their keys; kinds that cannot be read so are read whole."""
         handler = self._handlers[kind]
         return handler.read_some(keys) if isinstance(handler, ReadsByKey) else handler.read()
+
+    def observed(self, kinds: Collection[str]) -> Iterator[Remark]:
+        """Yield which cohorts lack enrolment in courses that jobs need."""
+        if "enrolment" in kinds and "enrolment" in self._readable():
+            yield from self._enrolments.observed()
 
     def submit(self, changes: Sequence[Change]) -> Receipt:
         """Take changes over; nothing is sent before `settle`."""

@@ -103,6 +103,8 @@ class MoodleOptions:
     course_enrolment: Literal["report", "enrol", "off"] = "report"
     """Courses that serve a needed competency: `report` names cohorts whose people are not enrolled, `enrol` enrols
     them, `off` does neither."""
+    enrol_in: tuple[str, ...] = ("*",)
+    """The courses that `course_enrolment` is about, by their key in the files; * stands for anything."""
     student_role: Number = 5
     """Id of the role that enrolment gives."""
 
