@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import get_args
@@ -68,20 +68,21 @@ def chosen(settings: Settings, job: str, site: str | None) -> list[Appointment]:
     return wanted
 
 
-def run_once(settings: Settings, job: str, site: str | None, clock: Clock | None = None) -> list[Ran]:
-    """Run a job now, at each of its sites, and tell people what there is to tell. SIGTERM ends it at the next place
-    where it can be taken up again. Raises FixConfiguration where the job is not there."""
+def run_once(
+    settings: Settings, job: str, site: str | None, clock: Clock | None = None, stop: Callable[[], str] | None = None
+) -> list[Ran]:
+    """Run a job now, at each of its sites, and tell people what there is to tell.
+
+    `stop` says, in a sentence, that it is to end at the next place where it can be taken up again; without it SIGTERM
+    does. Raises FixConfiguration where the job is not there.
+    """
     clock = clock or Clock()
     wanted = chosen(settings, job, site)
     send = notices.sender(settings)
     store = Store.open(settings.store)
     try:
-        with _stoppable() as stopped:
-
-            def stop() -> str:
-                """Say whether the end was asked for."""
-                return "It was asked to stop; what was sent is recorded." if stopped.is_set() else ""
-
+        with _stoppable() as asked:
+            stop = stop or asked
             ran: list[Ran] = []
             for one in wanted:
                 now = clock.now()
@@ -97,14 +98,20 @@ def run_once(settings: Settings, job: str, site: str | None, clock: Clock | None
 
 
 @contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """Turn SIGTERM into an event, for the block."""
+def _stoppable() -> Iterator[Callable[[], str]]:
+    """Say, for the block, whether SIGTERM asked for the end."""
     stopped = threading.Event()
+
+    def stop() -> str:
+        """Say whether the end was asked for."""
+        return "It was asked to stop; what was sent is recorded." if stopped.is_set() else ""
+
     if threading.current_thread() is not threading.main_thread():
-        yield stopped
+        # Only the main thread hears signals; whoever runs others has its own way of stopping them.
+        yield stop
         return
     before = signal.signal(signal.SIGTERM, lambda *_args: stopped.set())
     try:
-        yield stopped
+        yield stop
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -39,7 +39,7 @@ def daemon(
     settings = settings_here()
     for warning in settings.warnings:
         screen.aside(warning, "yellow")
-    _log_as(settings)
+    log_as(settings)
     if send_test:
         _send_test(screen, settings)
         return
@@ -54,7 +54,7 @@ def daemon(
     def load() -> Settings:
         """Read the settings, and write the log as they say."""
         found = load_settings(folder)
-        _log_as(found)
+        log_as(found)
         return found
 
     code = serve(load)
@@ -62,7 +62,8 @@ def daemon(
         raise typer.Exit(code)
 
 
-def _log_as(settings: Settings) -> None:
+def log_as(settings: Settings) -> None:
+    """Write the log as the settings say. Raises FixConfiguration where it cannot be written."""
     wanted = settings.daemon
     file = settings.folder / wanted.log_file if wanted.log_file else None
     try:
