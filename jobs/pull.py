@@ -9,11 +9,14 @@ from typing import Any
 
 from bridge.model import RESULT_KINDS
 from bridge.ports import FixConfiguration
-from bridge.store import results
+from bridge.store import results, roster
 from bridge.sync.clock import Clock
 from bridge.sync.pull import PullOrder, PullReport
 from bridge.sync.pull import pull as pull_results
 from connectors.tables import write_table
+from connectors.totara.completion_import import COLUMNS as UPLOADS
+from connectors.totara.completion_import import Upload, write_upload
+from jobs.desired import feeds_of
 from jobs.sites import Workplace
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -57,6 +60,33 @@ def export(place: Workplace, name: str, path: Path, *, history: bool = False) ->
 
     write_table(path, headers, rows())
     return count
+
+
+def export_upload(place: Workplace, name: str, path: Path, grade: str = "100") -> Upload:
+    """Write completions or certifications as a file for Totara's completion upload; say what it would refuse.
+
+    Usernames are those of the site's feeds; somebody no feed lists is taken to have their key as one, as accounts are
+    made. Raises FixConfiguration for any other kind of result, or where the file cannot be written.
+    """
+    if name not in UPLOADS:
+        raise FixConfiguration(f"Totara's upload takes {' and '.join(UPLOADS)}, not {name}.")
+    if path.suffix.lower() != ".csv":
+        raise FixConfiguration(f"Cannot write {path.name}: Totara's upload is a CSV file, so its name ends in .csv.")
+    if not grade or len(grade) > UPLOADS["completions"]["grade"]:
+        raise FixConfiguration(f"--grade {grade!r} is none that the upload takes: write at most ten characters.")
+    names = feeds_of(place)
+    with place.store.read() as connection:
+        listed = {one.row.person: one.row.username for one in roster.listed(connection, names)} if names else {}
+        try:
+            return write_upload(
+                path,
+                name,
+                results.live_results(connection, place.site, name),
+                lambda person: (listed.get(person) or person).lower(),
+                grade=grade,
+            )
+        except OSError as error:
+            raise FixConfiguration(f"{path} cannot be written: {error.strerror}. Choose another place.") from error
 
 
 def _shown(header: str, value: Any) -> Any:

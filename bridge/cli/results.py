@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bridge.cli.options import JsonOption, SiteOption, WaitOption, opened
-from bridge.cli.screen import Screen
+from bridge.cli.screen import REJECTIONS, Screen
 from bridge.model import RESULT_KINDS
 from bridge.ports import FixConfiguration
 from bridge.sync.clock import Clock
 from bridge.sync.pull import PullOrder, PullReport
+from connectors.totara.completion_import import Upload
 from jobs import pull as job
+
+_FEW = 10
+
+
+class ExportFormat(StrEnum):
+    """What an export is for."""
+
+    TABLE = "table"
+    UPLOAD = "totara-completionimport"
 
 
 def register(app: typer.Typer) -> None:
@@ -83,15 +94,46 @@ def export(
     history: Annotated[
         bool, typer.Option("--history", help="What results said before they changed or vanished, instead.")
     ] = False,
+    form: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="table: for people and programs; totara-completionimport: for Totara's upload of completions or "
+            "certifications.",
+        ),
+    ] = ExportFormat.TABLE,
+    grade: Annotated[str, typer.Option("--grade", help="The grade in Totara's upload, which wants one.")] = "100",
     site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write what the bridge knows of completions, attainment and the like to a file. Asks the LMS nothing."""
     screen = Screen(as_json)
     with opened(screen, site) as place:
+        if form is ExportFormat.UPLOAD:
+            if history:
+                raise FixConfiguration("Totara's upload takes what holds now: leave --history out.")
+            _upload(screen, job.export_upload(place, what, to, grade), to)
+            return
         count = job.export(place, what, to, history=history)
     screen.give({"rows": count, "file": str(to)})
     screen.say(f"{count:,} rows in {to}.")
+
+
+def _upload(screen: Screen, upload: Upload, to: Path) -> None:
+    screen.give(
+        {
+            "rows": upload.rows,
+            "file": str(to),
+            "left_out": [{"person": one.person, "about": one.about, "why": one.why} for one in upload.left_out],
+        }
+    )
+    screen.say(f"{upload.rows:,} rows in {to}, for Totara: Courses > Upload completion records.")
+    for one in upload.left_out[:_FEW]:
+        screen.say(f"  left out: {one.person} {one.about}: {one.why}", "yellow")
+    if len(upload.left_out) > _FEW:
+        screen.say(f"  and {len(upload.left_out) - _FEW:,} more; --json lists them.", "yellow")
+    if upload.left_out:
+        raise typer.Exit(REJECTIONS)
 
 
 def _day(text: str | None) -> float | None:

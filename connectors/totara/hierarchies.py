@@ -183,8 +183,10 @@ class Hierarchies:
             key = self.idnumber(change.kind, change.key)
             values = {**(change.before or {}), **(change.after or {})}
             row = rows.setdefault(key, {"idnumber": key, "frameworkidnumber": framework, "timemodified": stamp})
-            row["fullname"] = values.get("name", row.get("fullname"))
-            row["description"] = values.get("description", row.get("description"))
+            for name, column in (("name", "fullname"), ("description", "description")):
+                # A move beside an update carries the texts of before: they do not stand over the new ones.
+                if row.get(column) is None or name in change.fields:
+                    row[column] = values.get(name, row.get(column))
             row.setdefault("typeidnumber", self.options.type_of.get(change.kind))
             if change.kind == COMPETENCY and change.action is Action.CREATE:
                 row["aggregationmethod"] = self.options.aggregation

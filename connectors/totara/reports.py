@@ -194,13 +194,26 @@ class ReportRows:
     path: Path
     form: ReportFormat
     remarks: list[Remark] = field(default_factory=list)
+    """What was left out: with any, nothing of the report counts as read whole."""
+    notes: list[Remark] = field(default_factory=list)
+    """What a person should know of rows that were read nevertheless."""
 
     def rows(self, kind: str, needed: Iterable[str]) -> Iterator[dict[str, str]]:
         """Rows by column name (``user-idnumber``).
 
         Raises:
-            FixConfiguration: a needed column is missing.
+            FixConfiguration: a needed column is missing, or it is no CSV in UTF-8.
         """
+        try:
+            yield from self._rows(kind, needed)
+        except (UnicodeDecodeError, csv.Error) as error:
+            message = (
+                f"The report {self.path.name} cannot be read: {error}. Schedule it in the format CSV (not Excel), "
+                "which Totara writes as UTF-8."
+            )
+            raise FixConfiguration(message) from error
+
+    def _rows(self, kind: str, needed: Iterable[str]) -> Iterator[dict[str, str]]:
         with self.path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream)
             headings = next(reader, [])
@@ -219,23 +232,35 @@ class ReportRows:
                 if len(cells) == len(headings):
                     yield {column: cells[place] for column, place in columns.items()}
                 elif cells:
-                    self._remark(kind, f"line {reader.line_num} has {len(cells)} cells, left out")
+                    self.leave_out(kind, f"line {reader.line_num} has {len(cells)} cells, left out")
 
     def date(self, kind: str, text: str) -> dt.datetime | None:
         """A date cell; one that cannot be read is remarked and left out."""
         try:
             return parse_date(text, self.form)
         except UnreadableDate:
-            self._remark(kind, f"the date “{text}” cannot be read: name the month words of this site's language")
+            self.leave_out(kind, f"the date “{text}” cannot be read: name the month words of this site's language")
             return None
 
-    def _remark(self, kind: str, says: str) -> None:
+    def note(self, kind: str, says: str) -> None:
+        """Say once what a person should know of the rows."""
+        remark = Remark(Severity.NOTE, kind, self.path.name, f"{self.path.name}: {says}")
+        if remark not in self.notes and len(self.notes) < 20:
+            self.notes.append(remark)
+
+    def leave_out(self, kind: str, says: str) -> None:
+        """Say what was not read: the report is not whole then."""
         if len(self.remarks) < 100:
             self.remarks.append(Remark(Severity.WARNING, kind, self.path.name, f"{self.path.name}: {says}"))
 
 
 def _plain(heading: str) -> str:
     return heading.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def _account(row: Mapping[str, str]) -> str:
+    """Who it is where the account carries no id number; empty where it does."""
+    return "" if row["user_idnumber"] else row.get("user_username", "")
 
 
 def course_completions(rows: ReportRows, kind: str = "course_completion") -> Iterator[CourseCompletion]:
@@ -253,7 +278,7 @@ def course_completions(rows: ReportRows, kind: str = "course_completion") -> Ite
             row["course_idnumber"],
             moment,
             row.get("course_shortname", row.get("course_fullname", "")),
-            row.get("user_username", ""),
+            _account(row),
         )
 
 
@@ -268,7 +293,7 @@ def program_completions(rows: ReportRows) -> Iterator[Certification]:
             row["progcompletion_status"],
             rows.date(kind, row.get("progcompletion_completeddate", "")),
             None,
-            row.get("user_username", ""),
+            _account(row),
         )
 
 
@@ -283,7 +308,7 @@ def certifications(rows: ReportRows) -> Iterator[Certification]:
             row["certcompletion_status"],
             rows.date(kind, row.get("certcompletion_completeddate", "")),
             rows.date(kind, row.get("certcompletion_timeexpires", row.get("certcompletion_duedate", ""))),
-            row.get("user_username", ""),
+            _account(row),
         )
 
 
@@ -291,6 +316,8 @@ def learning_plan_certifications(rows: ReportRows) -> Iterator[Certification]:
     """Certifications from the learner's view (``dp_certification``): the only one with window and expiry."""
     kind = "dp_certification"
     for row in rows.rows(kind, ("user-idnumber", "certif_completion-status")):
+        if "base_idnumber" not in row and "certif_idnumber" not in row:
+            rows.note(kind, "it does not say which certification a row is about: add the column base-idnumber")
         yield Certification(
             row["user_idnumber"],
             row.get("base_idnumber", row.get("certif_idnumber", "")),
@@ -298,7 +325,7 @@ def learning_plan_certifications(rows: ReportRows) -> Iterator[Certification]:
             row["certif_completion_status"],
             rows.date(kind, row.get("certif_completion_timecompleted", "")),
             rows.date(kind, row.get("certif_completion_timeexpires", "")),
-            row.get("user_username", ""),
+            _account(row),
         )
 
 
@@ -314,18 +341,33 @@ def attainments(
     """
     kind = "competency_status"
     needed = ("user-idnumber", "competency-idnumber", "competency_status-scale_value_name")
+    strange: dict[str, None] = {}
+    ours = False
     for row in rows.rows(kind, needed):
         key = key_of(row["competency_idnumber"])
         if key is None:
+            strange[row["competency_idnumber"]] = None
             continue
+        ours = True
         said = row.get("competency_status_proficient", "").strip().lower()
+        value = row["competency_status_scale_value_name"]
+        level = level_of(key, value)
+        if level is None and value.strip():
+            rows.note(kind, f"the scale value “{value}” is no level: name it under level_names in the site's options")
         yield Attainment(
             row["user_idnumber"],
             key,
-            level_of(key, row["competency_status_scale_value_name"]),
+            level,
             said in rows.form.proficient if said else None,
-            row.get("user_username", ""),
+            _account(row),
         )
+    if strange:
+        some = ", ".join([*strange][:5]) + (", ..." if len(strange) > 5 else "")
+        says = f"ratings of {len(strange):,} competencies that are not known here were left out ({some})"
+        if ours:
+            rows.note(kind, says)
+        else:
+            rows.leave_out(kind, f"{says}. No report shows the site's competencies: schedule it, or look at its name")
 
 
 def latest_completions(results: Iterable[CourseCompletion]) -> list[CourseCompletion]:
@@ -340,21 +382,6 @@ def latest_completions(results: Iterable[CourseCompletion]) -> list[CourseComple
     return list(best.values())
 
 
-def completion_upload(
-    results: Iterable[CourseCompletion], username_of: Callable[[str], str | None]
-) -> Iterator[list[str]]:
-    """Rows of a course completion upload (``totara_completionimport``), headings first.
-
-    The upload's key is the username; somebody without one is left out. Grades are not ours to give: 100 stands for
-    "complete", as the upload refuses an empty one.
-    """
-    yield ["username", "courseshortname", "courseidnumber", "completiondate", "grade"]
-    for one in results:
-        username = one.lms_user or username_of(one.person)
-        if username and one.completed_at is not None:
-            yield [username, one.course_name, one.course, f"{one.completed_at:%Y-%m-%d}", "100"]
-
-
 __all__ = [
     "ReportFile",
     "ReportFormat",
@@ -364,7 +391,6 @@ __all__ = [
     "absent",
     "attainments",
     "certifications",
-    "completion_upload",
     "course_completions",
     "find_report",
     "latest_completions",

@@ -122,6 +122,23 @@ def test_two_files_of_one_kind_before_the_night_become_one(site: NightlyTotara) 
     assert [one.status for one in port.settle(second)] == [Status.APPLIED]
 
 
+def test_what_is_renamed_and_moved_at_once_keeps_its_new_name(site: NightlyTotara) -> None:
+    """The move carries the texts of before in its change; the row carries those of now."""
+    port = site.connect()
+    port.submit([_create("A"), _create("B")])
+    site.run_nightly()
+    before = {"name": "B", "description": ""}
+    renamed = Change("organisation", "B", Action.UPDATE, before, {**before, "name": "New"}, ("name",), parent="A")
+    moved = Change("organisation", "B", Action.MOVE, before, before, ("parent",), parent="A")
+    receipt = port.submit([renamed, moved])
+    site.run_nightly()
+    assert {one.status for one in port.settle(receipt)} == {Status.APPLIED}
+    held = site.totara.state.hierarchy("org").by_idnumber["B"]
+    assert (held.fields or {})["fullname"] == "New"
+    assert held.parent is not None
+    assert held.parent.idnumber == "A"
+
+
 def test_a_file_already_taken_is_not_merged_but_followed(site: NightlyTotara) -> None:
     """Taken mid-way: the second file waits for the first one's outcome, then goes."""
     port = site.connect()

@@ -136,14 +136,12 @@ def test_a_file_still_being_written_waits(tmp_path: Path) -> None:
 
 
 def test_a_recertification_keeps_the_completion_it_moved_to_history() -> None:
-    """Current and historic rows together give the youngest completion; an upload hands it over by username."""
+    """Current and historic rows together give the youngest completion."""
     old = dt.datetime(2024, 3, 10, tzinfo=dt.UTC)
     new = dt.datetime(2025, 3, 10, tzinfo=dt.UTC)
     make = reports.CourseCompletion
     found = reports.latest_completions([make("E1", "C1", old), make("E1", "C1", new), make("E2", "C1", old)])
     assert [(one.person, one.completed_at) for one in found] == [("E1", new), ("E2", old)]
-    upload = list(reports.completion_upload(found, {"E1": "user1"}.get))
-    assert upload[1:] == [["user1", "", "C1", "2025-03-10", "100"]]
 
 
 def _results(*sources: ReportSource) -> Results:
@@ -155,6 +153,7 @@ def _results(*sources: ReportSource) -> Results:
         lambda idnumber: f"COMPFW/{idnumber}",
         lambda _key, value: levels.get(value),
         settled=lambda path: path,
+        today=lambda: DAY,
     )
 
 
@@ -196,3 +195,99 @@ def test_a_missing_report_is_remarked_and_nothing_of_it_is_whole() -> None:
     with pytest.raises(FixConfiguration, match="no report with results"):
         _results(ReportSource("X", "weather"))
     assert next(_results().pages(PullScope())).last
+
+
+def test_a_completion_dated_back_comes_with_the_next_pull() -> None:
+    """Older than the window but not recorded yet: somebody entered it now, and it is not lost until a full pull."""
+    known = {("E00001", "CRS1")}
+    scope = PullScope(
+        since=dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp(), known=lambda who, what: (who, what) in known
+    )
+    found = [one for page in _results(SOURCES[0]).pages(scope) for one in page.results]
+    assert len(found) > 10
+    assert not [one for one in found if isinstance(one, reports.CourseCompletion) and one.person == "E00001"]
+
+
+def test_both_certification_reports_give_one_record_with_the_dates_of_both(tmp_path: Path) -> None:
+    """The learner's view adds when it expires; what only it shows comes beside; twice read nothing changes."""
+    (tmp_path / "Cert_21112026_1.csv").write_text(
+        "user_idnumber,certif_idnumber,certcompletion_status,certcompletion_completeddate\n"
+        'E1,CERT1,Certified,"10 Mar 2024"\nE2,CERT1,"Not certified",\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "Mine_21112026_2.csv").write_text(
+        "user_idnumber,base_idnumber,certif_completion_status,certif_completion_timeexpires\n"
+        'E1,CERT1,Completed,"10 Mar 2025"\nE3,CERT2,"In progress",\n',
+        encoding="utf-8",
+    )
+    sources = (ReportSource("Cert", "certification_completion"), ReportSource("Mine", "dp_certification"))
+
+    def read() -> list[tuple[str, str, str, dt.datetime | None]]:
+        results = Results(
+            tmp_path, sources, ReportFormat(), lambda _: None, lambda _key, _value: None, lambda path: path, lambda: DAY
+        )
+        found = [one for page in results.pages(PullScope()) for one in page.results]
+        return [(one.person, one.certification, one.status, one.expires_at) for one in found]  # type: ignore[union-attr]  # only certifications
+
+    expires = dt.datetime(2025, 3, 10, tzinfo=dt.UTC)
+    assert read() == [
+        ("E1", "CERT1", "Certified", expires),
+        ("E2", "CERT1", "Not certified", None),
+        ("E3", "CERT2", "In progress", None),
+    ]
+    assert read() == read()
+
+
+def test_ratings_are_not_taken_for_gone_where_no_report_shows_the_competencies() -> None:
+    """Without one known competency nothing is whole, and the pull says why; unknown scale values are named."""
+    results = Results(
+        EXPORTS,
+        SOURCES[2:],
+        ReportFormat(),
+        lambda _idnumber: None,
+        lambda _key, _value: None,
+        settled=lambda path: path,
+        today=lambda: DAY,
+    )
+    pages = list(results.pages(PullScope()))
+    assert [one for page in pages for one in page.results] == []
+    assert pages[-1].whole == frozenset()
+    assert "No report shows the site's competencies" in pages[-1].remarks[0].says
+    levelless = Results(
+        EXPORTS,
+        SOURCES[2:],
+        ReportFormat(),
+        lambda idnumber: f"COMPFW/{idnumber}",
+        lambda _key, _value: None,
+        settled=lambda path: path,
+        today=lambda: DAY,
+    )
+    last = list(levelless.pages(PullScope()))[-1]
+    assert last.whole == {"attainments"}
+    assert any("level_names" in remark.says for remark in last.remarks)
+
+
+def test_an_old_file_is_told_and_a_missing_last_report_does_not_spoil_the_others(tmp_path: Path) -> None:
+    """A file of some days ago may mean that nothing happened since, or that the schedule failed."""
+    results = Results(
+        EXPORTS,
+        (SOURCES[1], ReportSource("Bridge nowhere", "competency_status")),
+        ReportFormat(),
+        lambda _: None,
+        lambda _key, _value: None,
+        settled=lambda path: path,
+        today=lambda: DAY + dt.timedelta(days=9),
+    )
+    pages = list(results.pages(PullScope()))
+    assert any("is of 21 November 2026" in remark.says for page in pages for remark in page.remarks)
+    assert pages[-1].whole == {"certifications"}
+    path = tmp_path / "R_21112026_1.csv"
+    path.write_bytes(b"user_idnumber\n\xff\xfe\n")
+    with pytest.raises(FixConfiguration, match="UTF-8"):
+        list(ReportRows(path, ReportFormat()).rows("state", ("user-idnumber",)))
+
+
+def test_somebody_with_an_id_number_is_known_by_it_alone() -> None:
+    """As from Moodle: the account's name stands in only where there is no id number, so that reports agree."""
+    found = list(reports.course_completions(_rows("Bridge course completion")))
+    assert {one.lms_user for one in found if one.person} == {""}
