@@ -17,6 +17,7 @@ from bridge.daemon_settings import DaemonSettings, ScheduleSettings
 from bridge.feed_settings import FeedSettings
 from bridge.ports import FixConfiguration
 from bridge.redaction import remember
+from bridge.retention_settings import RetentionSettings
 
 DEFAULT_SITE = "moodle"
 """Name of the one site that a `.env` with MOODLE_URL and MOODLE_TOKEN makes, without any bridge.toml."""
@@ -90,6 +91,7 @@ class FileSettings(_Strict):
     feeds: dict[str, FeedSettings] = Field(default_factory=dict)
     daemon: DaemonSettings = DaemonSettings()
     schedules: dict[str, ScheduleSettings] = Field(default_factory=dict)
+    retention: RetentionSettings = RetentionSettings()
 
 
 class Settings(_Strict):
@@ -102,6 +104,7 @@ class Settings(_Strict):
     feeds: dict[str, FeedSettings] = Field(default_factory=dict)
     daemon: DaemonSettings = DaemonSettings()
     schedules: dict[str, ScheduleSettings] = Field(default_factory=dict)
+    retention: RetentionSettings = RetentionSettings()
     variables: Mapping[str, str] = Field(repr=False)
     """Environment and `.env`, the environment first. Never printed: secrets are among them."""
     warnings: tuple[str, ...] = ()
@@ -178,6 +181,7 @@ def load_settings(folder: Path, environment: Mapping[str, str] | None = None) ->
         feeds=from_toml.feeds,
         daemon=from_toml.daemon,
         schedules=from_toml.schedules,
+        retention=from_toml.retention,
         variables=variables,
         warnings=tuple(warnings),
     )

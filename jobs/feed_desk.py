@@ -33,6 +33,7 @@ from connectors.tables import UnreadableTable, open_table
 from jobs.architecture import read_architecture
 from jobs.feed_reading import read_lookups
 from jobs.ingest import FeedContext, Incoming, IngestResult, ingest
+from jobs.retention import expire_feed
 from jobs.title_log import Layered, recorded
 from mappings.positions import ListedDecisions, PositionFinder, TitleDecisions
 from mappings.titles.decisions import RecordedDecisions
@@ -224,15 +225,17 @@ class Delivery:
     """Files that are not taken, each with the reason."""
     again: tuple[str, ...] = ()
     """Files that were dealt with on an earlier day."""
-    unmoved: tuple[str, ...] = ()
-    """Files that were taken over and could not be moved to the archive, each with the reason."""
+    troubles: tuple[str, ...] = ()
+    """What did not work beside: files that were taken over and could not be archived, archives that are not tidy."""
+    expired: tuple[str, ...] = ()
+    """What was removed because its time was over, in words."""
 
     @property
     def exit_code(self) -> int:
-        """3 where a file is not taken or not believed, 2 where one cannot be archived, 4 where rows are rejected."""
+        """3 where a file is not taken or not believed, 2 where the archive is in trouble, 4 where rows are rejected."""
         codes = {result.exit_code for result in self.results}
         codes |= {3} if self.refused else set()
-        codes |= {2} if self.unmoved else set()
+        codes |= {2} if self.troubles else set()
         return next((code for code in (3, 2, 4) if code in codes), 0)
 
 
@@ -261,10 +264,16 @@ def ingest_arrivals(
                 )
             elif not look.take(arrival):
                 stopped = arrival.name
+        gone = expire_feed(store, settings.retention, context.name, source, clock.now())
     finally:
         source.close()
     return Delivery(
-        tuple(look.results), tuple(look.waiting), tuple(look.refused), tuple(look.again), tuple(look.unmoved)
+        tuple(look.results),
+        tuple(look.waiting),
+        tuple(look.refused),
+        tuple(look.again),
+        (*look.troubles, *gone.troubles),
+        gone.in_words(),
     )
 
 
@@ -282,7 +291,7 @@ class _Look:
     waiting: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
-    unmoved: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
 
     def take(self, arrival: Arrival) -> bool:
         """Take in one file; say whether it is dealt with, so that files sent after it may follow."""
@@ -321,7 +330,7 @@ class _Look:
         try:
             return self.source.archive(received)
         except BridgeError as error:
-            self.unmoved.append(f"{received.name}: {error}")
+            self.troubles.append(f"{received.name} was taken over, but not moved to the archive: {error}")
             return f"where it was. {error}"
 
 

@@ -122,7 +122,7 @@ def ingest(here: Circumstances) -> StepEnd:
             states.add(REJECTED if result.rejected else DONE)
         if not delivery.results:
             said.append(f"{name}: nothing new has arrived")
-        said += [f"{name}: {note}" for note in (*delivery.waiting, *delivery.refused)]
+        said += [f"{name}: {note}" for note in (*delivery.waiting, *delivery.refused, *delivery.troubles)]
         tell += [
             Telling(
                 f"file:{name}:{note.partition(':')[0]}",
@@ -132,6 +132,16 @@ def ingest(here: Circumstances) -> StepEnd:
                 "Ask the sender for a good file, or look at the note beside it.",
             )
             for note in delivery.refused
+        ]
+        tell += [
+            Telling(
+                f"archive:{name}",
+                FAILURE,
+                here.site,
+                f"Feed {name}: {note}",
+                'Let the account write to the archive, or set archive = "" for this feed.',
+            )
+            for note in delivery.troubles
         ]
         tell += _about_feed(here.store, name, here.site)
         with here.store.read() as connection:

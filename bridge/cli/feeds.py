@@ -157,10 +157,10 @@ def _ingest_arrived(screen: Screen, settings: Settings, store: Store, feed: str 
             continue
         for result in delivery.results:
             _say_result(screen, result)
-        for note in (*delivery.waiting, *delivery.refused, *delivery.again):
+        for note in (*delivery.waiting, *delivery.refused, *delivery.again, *delivery.expired):
             screen.say(f"{name}: {note}")
-        for note in delivery.unmoved:
-            screen.aside(f"{name}: taken over, but not moved to the archive: {note}", "yellow")
+        for note in delivery.troubles:
+            screen.aside(f"{name}: {note}", "yellow")
         if not delivery.results:
             screen.say(f"{name}: nothing new has arrived.")
         codes.append(delivery.exit_code)
@@ -171,7 +171,8 @@ def _ingest_arrived(screen: Screen, settings: Settings, store: Store, feed: str 
                 "waiting": list(delivery.waiting),
                 "refused": list(delivery.refused),
                 "again": list(delivery.again),
-                "unmoved": list(delivery.unmoved),
+                "troubles": list(delivery.troubles),
+                "expired": list(delivery.expired),
             }
         )
     code = next((one for one in (MISUSED, FAILED, REFUSED, REJECTIONS) if one in codes), 0)

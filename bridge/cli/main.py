@@ -9,7 +9,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from bridge.cli import compare, daemon, feeds, fleet, plans, results, runs, setup, simulators, titles, totara, why
+from bridge.cli import (
+    compare,
+    daemon,
+    feeds,
+    fleet,
+    plans,
+    results,
+    runs,
+    setup,
+    simulators,
+    titles,
+    totara,
+    upkeep,
+    why,
+)
 from bridge.cli.screen import FAILED, MISUSED, Screen, exit_code_of
 from bridge.ports import BridgeError
 
@@ -27,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (setup, feeds, plans, compare, results, runs, why, daemon, fleet, simulators, titles, totara):
+for group in (setup, feeds, plans, compare, results, runs, why, daemon, fleet, simulators, titles, totara, upkeep):
     group.register(app)
 
 

@@ -17,7 +17,7 @@ from bridge.sync.clock import Clock
 from connectors.feeds.drop import Drop, changed_meanwhile
 from connectors.feeds.inbox import Partial
 from connectors.feeds.names import shown
-from connectors.feeds.readiness import Entry, EntryKind, utc
+from connectors.feeds.readiness import Entry, EntryKind, expired, utc
 from connectors.feeds.settings import FolderSettings
 from connectors.feeds.source import Arrival, NotYet, ReceivedFile
 
@@ -73,14 +73,30 @@ class FolderFeed(Drop):
             return None  # the caller keeps the reason, as the contract of `leave` says
         return str(path)
 
+    def expire(self, before: datetime) -> tuple[str, ...]:
+        """Remove files from the archive that were last changed before a moment; return their names."""
+        folder = self._path / self._settings.archive
+        if not self._settings.archive or not folder.is_dir():
+            return ()
+        old = expired(self._list(folder), self._settings, before)
+        for one in old:
+            try:
+                (folder / one.name).unlink(missing_ok=True)
+            except OSError as error:
+                raise self._fault(error, f"removing {shown(one.name)} from {folder}") from error
+        return tuple(shown(one.name) for one in old)
+
     def _entries(self) -> list[Entry]:
+        return self._list(self._path)
+
+    def _list(self, folder: Path) -> list[Entry]:
         entries: list[Entry] = []
         try:
-            with os.scandir(self._path) as listing:
+            with os.scandir(folder) as listing:
                 for one in listing:
                     if len(entries) >= self._settings.max_entries:
                         raise FixConfiguration(
-                            f"The folder {self._path} holds more than {self._settings.max_entries:,} files: it is "
+                            f"The folder {folder} holds more than {self._settings.max_entries:,} files: it is "
                             f"probably not the drop. Check path in {self._settings.place}, or have it tidied."
                         )
                     try:
@@ -89,7 +105,7 @@ class FolderFeed(Drop):
                         continue  # gone between the listing and the look: not there
                     entries.append(Entry(one.name, status.st_size, _modified(status), _kind(status.st_mode)))
         except OSError as error:
-            raise self._fault(error, f"listing {self._path}") from error
+            raise self._fault(error, f"listing {folder}") from error
         return entries
 
     def _receive(self, arrival: Arrival, partial: Partial, note: Callable[[str], None]) -> str:  # noqa: ARG002 - nothing to note here: a local copy starts over

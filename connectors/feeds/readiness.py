@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,28 @@ def fits(name: str, settings: FeedSettings) -> bool:
         return False
     pattern = unicodedata.normalize("NFC", settings.pattern)
     return any(fnmatchcase(unicodedata.normalize("NFC", one), pattern) for one in (name, last))
+
+
+_TAG = re.compile(r"-\d{8}T\d{6}Z(-\d+)?(?=\.|$)")
+"""What the archive puts into a name that was taken already."""
+
+
+def expired(entries: Sequence[Entry], settings: FeedSettings, before: datetime) -> list[Entry]:
+    """Return those of an archive's files that belong to a feed and were last changed before a moment."""
+    suffixes = (WHY_SUFFIX, settings.readiness.marker_suffix, *settings.readiness.manifest_suffixes)
+
+    def belongs(name: str) -> bool:
+        own = next((name.removesuffix(one) for one in suffixes if name.endswith(one)), name)
+        return fits(own, settings) or fits(_TAG.sub("", own, count=1), settings)
+
+    return [
+        one
+        for one in entries
+        if one.kind is EntryKind.FILE
+        and one.modified < before
+        and not judge_name(one.name).refused
+        and belongs(one.name)
+    ]
 
 
 def _unfit(entry: Entry, settings: FeedSettings) -> str:

@@ -11,13 +11,15 @@ from bridge.sync.clock import Clock
 from connectors.feeds.drop import Drop, changed_meanwhile
 from connectors.feeds.inbox import Partial
 from connectors.feeds.names import shown
-from connectors.feeds.readiness import Entry, EntryKind
+from connectors.feeds.readiness import Entry, EntryKind, expired
 from connectors.feeds.session import Bound, ConnectionBroken, Session
 from connectors.feeds.settings import SftpSettings
 from connectors.feeds.source import Arrival, NotYet, ReceivedFile
 from connectors.feeds.wire import Wire
 
 _OVERLAP = 32 * 1024
+MOST_ARCHIVED = 100_000
+"""Files of an archive looked at in one go; the next look sees the rest."""
 
 
 class SftpFeed(Drop):
@@ -67,6 +69,22 @@ class SftpFeed(Drop):
         except BridgeError:
             return None  # the caller keeps the reason, as the contract of `leave` says; the fault itself is met again
         return f"{self._server.host}:{path}"
+
+    def expire(self, before: datetime) -> tuple[str, ...]:
+        """Remove files from the archive on the server that were last changed before a moment; return their names."""
+        if not self._settings.archive:
+            return ()
+        folder = self._at(self._settings.archive)
+        with (
+            Bound(self._server.total_seconds) as bound,
+            self._session.work(f"tidying {folder}", bound) as wire,
+        ):
+            if not wire.exists(folder):
+                return ()
+            old = expired(wire.entries(folder, MOST_ARCHIVED), self._settings, before)
+            for one in old:
+                wire.remove(posixpath.join(folder, one.name))
+        return tuple(shown(one.name) for one in old)
 
     def close(self) -> None:
         """Hang up."""

@@ -152,5 +152,10 @@ class FeedSource(Protocol):
         Return where the note is, or None where the drop may not be written to; the caller then keeps the reason.
         """
 
+    def expire(self, before: datetime) -> tuple[str, ...]:
+        """Remove files from the drop's archive that were last changed before a moment, with their companions; return
+        their names. What does not look like a file of this feed stays, and so does everything outside the archive.
+        """
+
     def close(self) -> None:
         """Give back connections."""

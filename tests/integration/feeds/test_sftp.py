@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncssh
@@ -505,3 +506,19 @@ def test_something_that_is_no_sftp_server_is_told_within_bounds(
         thread.join()
         taken[0].close()
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_files_of_the_archive_expire_on_the_server(server: DropServer, drop: Path) -> None:
+    """Those of this feed that are older than the limit, with their companions; an archive that is not there is none."""
+    feed = SftpFeed(server.settings(), HandClock().clock())
+    limit = datetime(2026, 1, 1, tzinfo=UTC)
+    assert feed.expire(limit) == ()
+    (drop / "archive").mkdir()
+    for name, year in (("people.csv", 2025), ("people.csv.done", 2025), ("fresh.csv", 2026), ("notes.txt", 2025)):
+        path = drop / "archive" / name
+        path.write_bytes(b"x")
+        moment = datetime(year, 6, 1, tzinfo=UTC).timestamp()
+        os.utime(path, (moment, moment))
+    assert sorted(feed.expire(limit)) == ["people.csv", "people.csv.done"]
+    assert sorted(one.name for one in (drop / "archive").iterdir()) == ["fresh.csv", "notes.txt"]
+    feed.close()

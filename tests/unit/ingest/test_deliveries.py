@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_archived_is_taken_over_all_the_same_and_named(nig
     here.put("people.csv", ROWS)
     delivery = here.fall()
     assert [result.created for result in delivery.results] == [20]
-    assert (delivery.exit_code, "people.csv" in delivery.unmoved[0]) == (2, True)
+    assert (delivery.exit_code, "people.csv" in delivery.troubles[0]) == (2, True)
     assert len(titles(here)) == 20
 
 
