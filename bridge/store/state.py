@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.ports import Fields
@@ -176,9 +176,13 @@ def hold(
 
 
 def release(connection: Connection, site: str, run_id: int | None = None) -> int:
-    """Release what a run holds, or everything of a site; return how many objects that was."""
-    table = table_of(HoldRow)
+    """Release what undoing a run holds, or everything of a site; return how many objects that was.
+
+    `run_id` is the run that was undone, or the one that undid it.
+    """
+    table, runs = table_of(HoldRow), table_of(RunRow)
     statement = delete(table).where(table.c.site == site)
     if run_id is not None:
-        statement = statement.where(table.c.run_id == run_id)
+        undoing = select(runs.c.id).where(runs.c.undoes == run_id)
+        statement = statement.where(or_(table.c.run_id == run_id, table.c.run_id.in_(undoing)))
     return connection.execute(statement).rowcount
