@@ -63,7 +63,9 @@ class ScheduleSettings(_Strict):
 
     run: Annotated[tuple[Step, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
     """Steps in their order; one begins only when the one before it ended well."""
-    cron: str
+    cron: str = ""
+    every: Annotated[float, Field(ge=1)] | None = None
+    """Seconds between two times, in place of `cron`; counted from midnight UTC of 1970, so that all agree."""
     time_zone: str = ""
     """Empty: that of [daemon]."""
     sites: Texts = ()
@@ -80,8 +82,15 @@ class ScheduleSettings(_Strict):
     @field_validator("cron")
     @classmethod
     def _is_cron(cls, value: str) -> str:
-        Cron(value)
+        if value:
+            Cron(value)
         return value
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> ScheduleSettings:
+        if bool(self.cron) == (self.every is not None):
+            raise ValueError("say when it runs: either cron, or every (seconds)")
+        return self
 
     @field_validator("time_zone")
     @classmethod
@@ -119,6 +128,8 @@ class DaemonSettings(_Strict):
     """Chains that run at once; one site never has two."""
     site_wait: Annotated[float, Field(ge=0)] = 900.0
     """Seconds a step waits for another program that works on its site."""
+    lease: Annotated[float, Field(ge=1)] = 60.0
+    """Seconds without a sign of life after which a run on a site counts as dead and another may begin."""
     stop_within: Annotated[float, Field(gt=0)] = 60.0
     """Seconds after SIGTERM by which the daemon has ended."""
     blackouts: tuple[Blackout, ...] = ()

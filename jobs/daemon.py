@@ -23,6 +23,7 @@ from typing import Any
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.date import DateTrigger
 from structlog.contextvars import bound_contextvars
 
@@ -71,16 +72,17 @@ class Due:
 class _Workers(BaseExecutor):  # type: ignore[misc]  # APScheduler 3 carries no types
     """Hands firings to a bounded number of threads, with the time they were due."""
 
-    def __init__(self, work: Callable[[Due], None], number: int) -> None:
+    def __init__(self, work: Callable[[Due], None], number: int, clock: Clock) -> None:
         super().__init__()
         self._work = work
+        self._clock = clock
         self._pool = ThreadPoolExecutor(number, thread_name_prefix="chain")
 
     def _do_submit_job(self, job: Any, run_times: Sequence[dt.datetime]) -> None:
         due: Due = job.kwargs["due"]
         if due.found is None:
             moment = run_times[-1].timestamp()
-            due = replace(due, moment=moment, late=time.time() - moment)
+            due = replace(due, moment=moment, late=self._clock.now() - moment)
 
         def carry_out() -> None:
             """Run it in a worker's thread, and let the next firing of the same job begin."""
@@ -102,12 +104,22 @@ def _nothing(due: Due) -> None:
     """Stand where APScheduler wants a function: `_Workers` does the work."""
 
 
+Run = Callable[[Chain, Sequence[str]], ChainEnd]
+"""Carries a chain out."""
+
+
 class Daemon:
     """Runs schedules until it is told to stop. `load` reads the settings, at the start and at every reload."""
 
     def __init__(
-        self, load: Callable[[], Settings], clock: Clock | None = None, wakes: queue.SimpleQueue[str] | None = None
+        self,
+        load: Callable[[], Settings],
+        clock: Clock | None = None,
+        wakes: queue.SimpleQueue[str] | None = None,
+        scheduler: type[BaseScheduler] = BackgroundScheduler,
+        run: Run = Chain.run,
     ) -> None:
+        self._run_chain = run
         self._load = load
         self._clock = clock or Clock()
         self._settings = load()
@@ -125,9 +137,9 @@ class Daemon:
         self._stopping = threading.Event()
         self._active: set[str] = set()
         self._lock = threading.Lock()
-        self._scheduler: Any = BackgroundScheduler(
+        self._scheduler: Any = scheduler(
             timezone=dt.UTC,
-            executors={"default": _Workers(self._fire, self._settings.daemon.workers)},
+            executors={"default": _Workers(self._fire, self._settings.daemon.workers, self._clock)},
             # Our workers judge lateness themselves, by when a firing was handed over and not by when a thread was free.
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
@@ -142,15 +154,19 @@ class Daemon:
         """Ask for a reload or the end; may be called from a signal handler and from any thread."""
         self._wakes.put(why)
 
-    def run(self) -> int:
-        """Run until asked to stop; return the exit code: 0 where everything ended or was laid down in time."""
+    def begin(self) -> None:
+        """Begin to run schedules, first those that were missed or cut off while nobody ran them."""
         name_process(f"daemon-{self._holder.rpartition(':')[2]}")
         self._alive()
         if self._endpoints is not None:
             self._endpoints.start()
-        self._plan(catching_up=True)
+        self._plan(beginning=True)
         self._scheduler.start()
         _log.info("daemon begins", pid=os.getpid(), schedules=len(self._settings.schedules), store=_shown(self._store))
+
+    def run(self) -> int:
+        """Run until asked to stop; return the exit code: 0 where everything ended or was laid down in time."""
+        self.begin()
         while True:
             try:
                 why = self._wakes.get(timeout=TICK)
@@ -160,7 +176,7 @@ class Daemon:
             if why == RELOAD:
                 self.reload()
             else:
-                return self._stop()
+                return self.end()
 
     def reload(self) -> None:
         """Read the settings again. Faulty ones change nothing; chains under way end by the settings they began with."""
@@ -179,10 +195,10 @@ class Daemon:
         with self._store.begin() as connection:
             unattended.let_try(connection, self._clock.now())
             unattended.forget_notices(connection, "reload")
-        self._plan(catching_up=False)
+        self._plan(beginning=False)
         _log.info("settings read again", schedules=len(settings.schedules))
 
-    def _stop(self) -> int:
+    def end(self) -> int:
         """Begin nothing more, let what runs reach the next place to stop, and end within the bound."""
         bound = self._settings.daemon.stop_within
         began = time.monotonic()
@@ -228,15 +244,18 @@ class Daemon:
 
     # --- Plans ------------------------------------------------------------------------------------------------------
 
-    def _plan(self, *, catching_up: bool) -> None:
-        """Give the scheduler what the settings say. At the start, what was missed or cut off is taken up."""
+    def _plan(self, *, beginning: bool) -> None:
+        """Give the scheduler what the settings say, and what is due already and was not taken.
+
+        At the beginning, what was missed or cut off is told or taken up.
+        """
         wanted = {one.name: one for one in appointments(self._settings)}
         for job in self._scheduler.get_jobs():
             if not job.id.startswith("rest|"):
                 job.remove()
         now = self._clock.now()
         for one in wanted.values():
-            first = self._first(one, now) if catching_up else one.timing.after(now)
+            first = self._first(one, now, telling=beginning)
             if first is None:
                 continue
             self._scheduler.add_job(
@@ -247,17 +266,17 @@ class Daemon:
                 name=one.name,
                 next_run_time=dt.datetime.fromtimestamp(first, dt.UTC),
             )
-            if catching_up:
+            if beginning:
                 self._take_up(one, now)
 
-    def _first(self, one: Appointment, now: float) -> float | None:
+    def _first(self, one: Appointment, now: float, *, telling: bool) -> float | None:
         """Return when it is to begin first: in the past where its time was missed by less than its grace."""
         with self._store.read() as connection:
             last = unattended.firing(connection, one.schedule, one.site)
         if last is None:
             return one.timing.after(now)
         missed = one.timing.after(last.due)
-        if missed is not None and missed < now - one.misfire_grace:
+        if telling and missed is not None and missed < now - one.misfire_grace:
             self._missed(one, missed, "the daemon was not running")
         return one.timing.after(max(last.due, now - one.misfire_grace))
 
@@ -323,7 +342,7 @@ class Daemon:
                 if not self._take(due, chain):
                     return
                 try:
-                    end = chain.run(due.steps)
+                    end = self._run_chain(chain, due.steps)
                 except StoreFault as error:
                     _log.error("the store failed in the middle of a chain", says=str(error))
                     end = ChainEnd("failed", str(error))

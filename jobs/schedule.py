@@ -29,7 +29,8 @@ _WIDEST_JUMP = dt.timedelta(hours=25)
 class Timing:
     """When one schedule runs for one site. Moments are UTC epoch seconds."""
 
-    cron: Cron
+    when: Cron | float
+    """A cron expression, or the seconds between two times."""
     zone: ZoneInfo
     offset: float = 0.0
     """Seconds after the cron time: the site's own place."""
@@ -38,7 +39,7 @@ class Timing:
     def after(self, moment: float) -> float | None:
         """Return the first moment after the given one at which it is to begin."""
         start = moment - self.offset
-        while (found := self._cron_after(start)) is not None:
+        while (found := self._next(start)) is not None:
             begins = self.out_of_blackout(found + self.offset)
             if begins > moment:
                 return begins
@@ -52,26 +53,29 @@ class Timing:
             moment = end
         return moment
 
-    def _cron_after(self, moment: float) -> float | None:
-        found = self._by_real_time(moment) if self.cron.every_hour else self._by_the_clock(moment)
+    def _next(self, moment: float) -> float | None:
+        if isinstance(self.when, float):
+            return (moment // self.when + 1) * self.when
+        by = self._by_real_time if self.when.every_hour else self._by_the_clock
+        found = by(self.when, moment)
         return None if found is None else found.timestamp()
 
-    def _by_the_clock(self, moment: float) -> dt.datetime | None:
+    def _by_the_clock(self, cron: Cron, moment: float) -> dt.datetime | None:
         """Return the next of the times on the wall, each taken once."""
         wall = _at(moment, self.zone).replace(tzinfo=None) - _WIDEST_JUMP
-        while (time := self.cron.after(wall)) is not None:
+        while (time := cron.after(wall)) is not None:
             real = instant(time, self.zone)
             if real.timestamp() > moment:
                 return real
             wall = time
         return None
 
-    def _by_real_time(self, moment: float) -> dt.datetime | None:
+    def _by_real_time(self, cron: Cron, moment: float) -> dt.datetime | None:
         """Return the next moment at which the wall shows a time, however often it shows it."""
         now = _at(moment, self.zone)
         while True:
             wall = now.replace(tzinfo=None)
-            time = self.cron.after(wall)
+            time = cron.after(wall)
             if time is None:
                 return None
             later = _at(now.timestamp() + (time - wall).total_seconds(), self.zone)
@@ -79,7 +83,7 @@ class Timing:
             if change is None:
                 return later
             first = change.replace(tzinfo=None)
-            if self.cron.after(first - dt.timedelta(microseconds=1)) == first:
+            if cron.after(first - dt.timedelta(microseconds=1)) == first:
                 return change
             now = change
 
@@ -186,7 +190,9 @@ def appointments(settings: Settings, *, disabled: bool = False) -> Iterator[Appo
         place = zone(one.time_zone or settings.daemon.time_zone)
         blackouts = (*settings.daemon.blackouts, *one.blackouts)
         for site in one.sites or tuple(settings.sites):
-            timing = Timing(Cron(one.cron), place, _place_of(name, site, one.jitter), blackouts)
+            timing = Timing(
+                Cron(one.cron) if one.every is None else one.every, place, _place_of(name, site, one.jitter), blackouts
+            )
             yield Appointment(name, site, one.run, timing, one.misfire_grace or settings.daemon.misfire_grace)
 
 

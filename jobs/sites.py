@@ -90,7 +90,15 @@ def workplace(settings: Settings, site: str | None, overrides: Mapping[str, Any]
     port = make(name, found, settings)
     store = Store.open(settings.store)
     try:
-        yield Workplace(name, found, port, store, rules_of(found, **(overrides or {})), settings.folder, settings)
+        yield Workplace(
+            name,
+            found,
+            port,
+            store,
+            rules_of(found, **{"lease_seconds": settings.daemon.lease, **(overrides or {})}),
+            settings.folder,
+            settings,
+        )
     finally:
         port.close()
         store.close()
