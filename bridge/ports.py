@@ -387,13 +387,14 @@ class Checklist(Protocol):
 class Guarded(Protocol):
     """What a connector offers beside `LmsPort` where it sends several requests before it tells of the first."""
 
-    def guard(self, check: Callable[[], None]) -> None:
-        """Ask `check` right before each write goes out. It raises StopRun where nothing more may be sent."""
+    def guard(self, check: Callable[[bool], None]) -> None:
+        """Ask `check` right before each request goes out, telling it whether that writes. It raises StopRun where it
+        may not be sent."""
 
 
 @contextmanager
-def guarded(port: LmsPort, check: Callable[[], None]) -> Iterator[None]:
-    """Have a connector ask `check` before each write, for the block, where it offers that."""
+def guarded(port: LmsPort, check: Callable[[bool], None]) -> Iterator[None]:
+    """Have a connector ask `check` before each request, for the block, where it offers that."""
     guard: object = port
     if not isinstance(guard, Guarded):
         yield
@@ -402,7 +403,7 @@ def guarded(port: LmsPort, check: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        guard.guard(lambda: None)
+        guard.guard(lambda _writes: None)
 
 
 @runtime_checkable

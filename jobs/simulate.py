@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.simulators.moodle import serve
+from connectors.simulators.moodle import MoodleSimulator, serve
+from jobs.replay import Compared, Seeded, read_bundle, replay
+from jobs.replay import seed as seed_from
 from jobs.samples import sample_scales
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A bundle's run, run again."""
+
+    run: int
+    seeded: Seeded
+    compared: list[Compared]
+
+
+def replay_bundle(bundle: Path) -> Replayed:
+    """Run a bundle's run again against a simulated Moodle. Raises FixConfiguration where the bundle cannot be used."""
+    packed = read_bundle(bundle)
+    with MoodleSimulator() as moodle:
+        seeded = seed_from(moodle, packed)
+        return Replayed(packed.run, seeded, replay(moodle, packed))
+
+
+def moodle_of_bundle(bundle: Path, *, port: int, latency: float, state: Path | None) -> int:
+    """Serve a simulated Moodle that holds what a bundle's site held, until interrupted; return its exit code."""
+    packed = read_bundle(bundle)
+    with tempfile.TemporaryDirectory() as folder:
+        place = state or Path(folder) / "site.json"
+        with MoodleSimulator() as made:
+            seed_from(made, packed)
+            made.save(place)
+        return serve(port=port, latency=latency, state=place, reference=False)
 
 
 def moodle(*, port: int, latency: float, state: Path | None, seed: int, empty: bool, measured_cost: bool) -> int:

@@ -19,6 +19,7 @@ from bridge.cli import (
     runs,
     setup,
     simulators,
+    support,
     titles,
     totara,
     upkeep,
@@ -41,7 +42,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (setup, feeds, plans, compare, results, runs, why, daemon, fleet, simulators, titles, totara, upkeep):
+for group in (
+    setup,
+    feeds,
+    plans,
+    compare,
+    results,
+    runs,
+    why,
+    daemon,
+    fleet,
+    simulators,
+    support,
+    titles,
+    totara,
+    upkeep,
+):
     group.register(app)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from bridge.cli.options import JsonOption
 from bridge.cli.screen import FAILED, Screen
+from bridge.ports import FixConfiguration
 from jobs import demo as demonstration
 from jobs import simulate as job
 from jobs import totara as totara_job
@@ -36,9 +37,62 @@ def moodle(
     measured_cost: Annotated[
         bool, typer.Option("--measured-cost", help="Take as long as a measured Moodle server did.")
     ] = False,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="Begin with what a support bundle's site held.", metavar="FILE")
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Send the bundle's run again, say what differs from then, and end.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve a simulated Moodle 4.5, with the sample company's scales, until interrupted; print address and token."""
+    if bundle is None and replay:
+        raise FixConfiguration("--replay runs a bundle's run again: name it with --bundle FILE.")
+    if bundle is not None and replay:
+        _replay(Screen(as_json), bundle)
+        return
+    if bundle is not None:
+        job.moodle_of_bundle(bundle, port=port, latency=latency, state=state)
+        return
     job.moodle(port=port, latency=latency, state=state, seed=seed, empty=empty, measured_cost=measured_cost)
+
+
+def _replay(screen: Screen, bundle: Path) -> None:
+    """Say what became of each change of a bundle's run, then and now; ends with 1 where something ended otherwise."""
+    found = job.replay_bundle(bundle)
+    different = [one for one in found.compared if not one.same]
+    screen.give(
+        {
+            "run": found.run,
+            "objects": found.seeded.made,
+            "not_seeded": found.seeded.left,
+            "changes": len(found.compared),
+            "same": len(found.compared) - len(different),
+            "different": [
+                {
+                    "kind": one.change.kind,
+                    "key": one.change.key,
+                    "action": one.change.action.value,
+                    "then": one.then,
+                    "why_then": one.why_then,
+                    "now": one.now,
+                    "why_now": one.why_now,
+                }
+                for one in different
+            ],
+        }
+    )
+    screen.say(f"The simulated site held {found.seeded.made:,} objects before run {found.run}.")
+    for left in found.seeded.left[:20]:
+        screen.say(f"  not put there: {left}", "yellow")
+    screen.say(f"{len(found.compared):,} changes sent again: {len(found.compared) - len(different):,} ended as then.")
+    for one in different[:50]:
+        change = one.change
+        screen.say(f"  {change.action.value} {change.kind} {change.key}", "yellow")
+        screen.say(f"    then {one.then}" + (f": {one.why_then}" if one.why_then else ""))
+        screen.say(f"    now  {one.now}" + (f": {one.why_now}" if one.why_now else ""))
+    if different:
+        raise typer.Exit(FAILED)
 
 
 def totara(

@@ -249,6 +249,8 @@ class Applier:
 
         Where the LMS cannot be read now, everything stays open in the journal and the run stops: the next one looks.
         """
+        # Who has lost the site cannot write down what it finds: its successor looks, and asks the LMS only once.
+        self.tenure.check()
         hidden = [one for one in unclear if not self.capabilities.spec(one.change.kind).readable]
         why = "sent, but the LMS does not tell whether it was carried out"
         self.record((one, outcome_of(one.change, Status.UNKNOWN, why), Status.UNKNOWN.value) for one in hidden)

@@ -66,13 +66,12 @@ class Tenure:
             self._lost.set()
             raise self._too_late()
 
-    def check_sending(self) -> None:
-        """Raise StopRun where nothing more may be sent: as `check` does, and where the run was asked to end.
-
-        What was sent before is still waited for and recorded.
+    def check_sending(self, writes: bool = True) -> None:
+        """Raise StopRun where a request may not be sent: as `check` does, and, for one that writes, where the run was
+        asked to end. What was sent before is then still waited for, looked up and recorded.
         """
         self.check()
-        if reason := self._stop_asked():
+        if writes and (reason := self._stop_asked()):
             raise StopRun(reason)
 
     def _too_late(self) -> StopRun:

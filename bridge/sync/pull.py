@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.model import RESULT_KIND_OF
-from bridge.ports import LmsPort, Page, PullScope, Remark, Severity, StopRun
+from bridge.ports import LmsPort, Page, PullScope, Remark, Severity, StopRun, guarded
 from bridge.store import Store, results
 from bridge.sync.clock import Clock
 from bridge.sync.running import Rules, Running, running
@@ -73,7 +73,7 @@ def pull(
 
     Raises SiteBusy where another run works on the site, and what the port raises; pages recorded until then stay.
     """
-    with running(store, site, "pull", clock, rules) as run:
+    with running(store, site, "pull", clock, rules) as run, guarded(port, run.tenure.check_sending):
         state, report = _begin(run, order)
         known = None if state["full"] else _Known(store, site)
         scope = PullScope(state["since"], frozenset(state["kinds"]), tuple(state["activities_of"]), known=known)

@@ -82,7 +82,7 @@ def push(
     `stored` is a reviewed plan, which is then exactly what runs. Raises SiteBusy where another run works on the site,
     SafetyLimit where a limit or a moved plan forbids it, and what the port raises where the LMS cannot be asked at all.
     """
-    with running(store, site, "push", clock, rules) as run:
+    with running(store, site, "push", clock, rules) as run, guarded(port, run.tenure.check_sending):
         capabilities = port.probe()
         applier = Applier(site, port, capabilities, store, run.tenure, clock, run.id)
         open_objects = settle_open(applier)
@@ -111,8 +111,7 @@ def carry_out(
         return PushReport(run.id, run.state, plan, Tally(), run.message)
     once_confirmed()
     applier = Applier(run.site, port, capabilities, run.store, run.tenure, run.clock, run.id, watching.progress)
-    with guarded(port, run.tenure.check_sending):
-        tally = applier.apply(plan)
+    tally = applier.apply(plan)
     run.counts = tally.to_json()
     run.message = tally.stopped
     if tally.stopped:

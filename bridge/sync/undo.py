@@ -16,6 +16,7 @@ from bridge.ports import (
     Remark,
     Removal,
     Severity,
+    guarded,
     read_keys,
 )
 from bridge.store import Store, journal, state
@@ -370,7 +371,7 @@ def undo(
     watching: Watching = WATCHING,
 ) -> PushReport:
     """Take a run back, and hold its objects so that the next push does not redo it. Raises as `push` does."""
-    with running(store, site, "undo", clock, rules, undoes=run_id) as run:
+    with running(store, site, "undo", clock, rules, undoes=run_id) as run, guarded(port, run.tenure.check_sending):
         capabilities = port.probe()
         waiting = settle_open(Applier(site, port, capabilities, store, run.tenure, clock, run.id))
         plan = plan_undo(site, port, capabilities, store, run_id, rules, clock, open_objects=waiting)

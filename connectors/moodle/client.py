@@ -102,8 +102,8 @@ class MoodleClient:
         self._worked = False
         self._largest_batch = options.calls_per_request
         self._pool: ThreadPoolExecutor | None = None
-        self.guard: Callable[[], None] = lambda: None
-        """Asked right before each write goes out; raises StopRun where nothing more may be sent."""
+        self.guard: Callable[[bool], None] = lambda _writes: None
+        """Asked right before each request goes out, and told whether it writes; raises StopRun where it may not."""
 
     # --- What the site is ------------------------------------------------------------------------------------------
 
@@ -329,8 +329,7 @@ class MoodleClient:
             ("wsfunction", function),
             *form,
         ]
-        if writes:
-            self.guard()
+        self.guard(writes)
         if len(fields) > self.options.max_input_vars:
             raise BodyTooLarge(
                 f"{function} needs {len(fields)} form variables; this Moodle takes {self.options.max_input_vars}."

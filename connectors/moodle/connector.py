@@ -92,8 +92,8 @@ class MoodleConnector:
         """How many HTTP requests this connector sent."""
         return self._client.requests_sent
 
-    def guard(self, check: Callable[[], None]) -> None:
-        """Ask `check` right before each write goes out."""
+    def guard(self, check: Callable[[bool], None]) -> None:
+        """Ask `check` right before each request goes out."""
         self._client.guard = check
 
     def probe(self) -> Capabilities:
