@@ -232,6 +232,8 @@ class KindSpec:
     """True for what feeds of people fill (accounts, memberships, plans); else it comes from the job architecture."""
     answers_at_once: bool = False
     """True where changes of this kind are answered while they are sent, though the LMS answers late for others."""
+    retired_to: str = ""
+    """What retired objects are put under, in words, where that is an object of its own: an undo leaves it there."""
     cleared_by: str = ""
     """A tree kind: whenever a child of K is made, moved or removed there, the LMS drops this kind's object with key K,
     so that it has to be set again, after everything else."""

@@ -121,7 +121,10 @@ def undo(
     with opened(screen, site, limit=limit) as place:
         if release:
             count = job.release(place, run)
-            screen.say(f"{count:,} objects released: the next push may touch them again.")
+            if count:
+                screen.say(f"{count:,} objects released: the next push may touch them again.")
+            else:
+                screen.say("Nothing was held" + (f" by undoing run {run}." if run is not None else "."))
             screen.give({"released": count})
             return
         if run is None:
@@ -133,7 +136,7 @@ def undo(
             raise typer.Exit(DONE if found.empty else CHANGES)
         report = _watched(screen, place, yes, lambda watching, clock: job.undo(place, run, clock, watching))
     if report.state != "declined":
-        screen.aside("The undone objects are held: pushes leave them alone until `lms-bridge undo --release`.")
+        screen.aside(f"The undone objects are held: pushes leave them alone until `lms-bridge undo {run} --release`.")
     _conclude(screen, report, idle="it is as it was before that run.")
 
 

@@ -104,6 +104,10 @@ def plan_undo(
         _take_back(plan, capabilities, entry, actual.get(at), lines, backwards, begun=at in begun)
     backwards = _without_inhabited(plan, capabilities, backwards, actual.values())
     for spec in capabilities.kinds:
+        if spec.retired_to and any(one.kind == spec.kind and one.action is Action.REVIVE for one in backwards):
+            says = f"{spec.retired_to} stays, even where nothing is left under it."
+            plan.remarks.append(Remark(Severity.NOTE, spec.kind, "", says[:1].upper() + says[1:]))
+    for spec in capabilities.kinds:
         if spec.cleared_by:
             backwards += _set_again(plan, port, spec, store, backwards)
     _put_in_order(plan, capabilities, backwards)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from bridge.ports import BridgeError, FixConfiguration
 from connectors.moodle.client import Call
 from connectors.moodle.dates import moment_of
 from connectors.moodle.kinds import Context
+from connectors.moodle.text import unescaped
 
 GET_USERS = "core_user_get_users"
 USERS_COURSES = "core_enrol_get_users_courses"
@@ -93,7 +94,7 @@ def completions(
     answers = missed.good(context.client.read_many(calls, size=PEOPLE_AT_ONCE), [])
     for person, answer in zip(people, answers, strict=True):
         for course in answer:
-            key = str(course.get("idnumber") or course["shortname"])
+            key = _course_key(course)
             if course.get("completed") and not (known is not None and known(person.key or person.username, key)):
                 asked.append((person, course))
     statuses = context.client.read_many(
@@ -104,11 +105,16 @@ def completions(
             missed.note(status)
         yield CourseCompletion(
             person.key,
-            str(course.get("idnumber") or course["shortname"]),
+            _course_key(course),
             None if isinstance(status, BridgeError) else moment_of(_completed_at(status["completionstatus"])),
-            str(course.get("fullname") or ""),
+            unescaped(str(course.get("fullname") or "")),
             person.fallback,
         )
+
+
+def _course_key(course: Mapping[str, Any]) -> str:
+    """Return a course's key: its ID number, or its short name, which Moodle answers as for display."""
+    return str(course.get("idnumber") or "") or unescaped(str(course["shortname"]))
 
 
 def _completed_at(status: dict[str, Any]) -> int:
@@ -156,7 +162,7 @@ def plans(context: Context, people: Sequence[Account], missed: Missed) -> Iterat
         yield PlanStatus(
             person.key,
             str(plan["id"]),
-            str(plan["name"]),
+            unescaped(str(plan["name"])),
             PLAN_STATES.get(int(plan["status"]), str(plan["status"])),
             person.fallback,
         )
@@ -204,7 +210,7 @@ def badges(context: Context, people: Sequence[Account], missed: Missed) -> Itera
             yield BadgeAward(
                 person.key,
                 str(badge.get("id") or badge.get("uniquehash")),
-                str(badge["name"]),
+                unescaped(str(badge["name"])),
                 moment_of(badge.get("dateissued")),
                 moment_of(badge.get("dateexpire")),
                 person.fallback,

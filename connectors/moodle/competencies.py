@@ -46,7 +46,15 @@ TAKEN = "already has something with this ID number"
 class Competencies:
     """The competencies of all frameworks."""
 
-    spec = KindSpec("competency", "competency", "competencies", Removal.RETIRE, tree=True, ordered=True)
+    spec = KindSpec(
+        "competency",
+        "competency",
+        "competencies",
+        Removal.RETIRE,
+        tree=True,
+        ordered=True,
+        retired_to="the node that Moodle keeps retired competencies under",
+    )
     reads: Mapping[str, str] = {LIST_COMPETENCIES: "competencies cannot be read, so that nothing about them works"}
     writes: Mapping[str, str] = {
         CREATE: "competencies cannot be made",

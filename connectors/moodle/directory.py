@@ -11,7 +11,7 @@ from typing import Any
 from bridge.model import competency_key
 from bridge.ports import BridgeError, SkipItem, StopRun
 from connectors.moodle.client import Call, MoodleClient
-from connectors.moodle.text import fold, unescaped
+from connectors.moodle.text import fold, unescaped, unwrapped
 
 SYSTEM = {"contextlevel": "system", "instanceid": 0}
 """Moodle's context of the whole site; ids of contexts differ from site to site."""
@@ -47,7 +47,7 @@ class Node:
             int(row["id"]),
             str(row["idnumber"]),
             str(row["shortname"]),
-            str(row["description"] or ""),
+            unwrapped(str(row["description"] or "")),
             int(row["descriptionformat"]),
             int(row["parentid"] or 0),
             int(row["sortorder"]),

@@ -24,7 +24,7 @@ from connectors.moodle.client import Call, Fate
 from connectors.moodle.directory import LIST_FRAMEWORKS, SCALE_VALUES, SYSTEM, scale_configuration, scale_field
 from connectors.moodle.given import speaks_of
 from connectors.moodle.kinds import Context, Part, adopted, after, one_by_one, refused, said, settled, stop_in
-from connectors.moodle.text import NAME_LIMIT, fold
+from connectors.moodle.text import NAME_LIMIT, fold, unwrapped
 
 CREATE = "core_competency_create_competency_framework"
 UPDATE = "core_competency_update_competency_framework"
@@ -120,7 +120,7 @@ class Frameworks:
                 str(row["idnumber"]),
                 {
                     "name": str(row["shortname"]),
-                    "description": str(row["description"] or ""),
+                    "description": unwrapped(str(row["description"] or "")),
                     "scale": scale_field(labels[int(row["scaleid"])], row.get("scaleconfiguration")),
                     "visible": bool(row["visible"]),
                 },

@@ -34,6 +34,7 @@ from connectors.moodle.schedule import Schedule, Task
 from connectors.moodle.staff import Staff
 from connectors.moodle.templates import LIST as LIST_TEMPLATES
 from connectors.moodle.templates import key_in
+from connectors.moodle.text import unwrapped
 
 LIST = "core_competency_list_user_plans"
 CREATE = "core_competency_create_plan"
@@ -133,7 +134,7 @@ class PlanShelf:
                 int(row["id"]),
                 person,
                 str(row["name"]),
-                str(row["description"] or ""),
+                unwrapped(str(row["description"] or "")),
                 int(row["status"]),
                 None if row.get("templateid") is None else int(row["templateid"]),
             )

@@ -46,8 +46,8 @@ def probe(context: Context, handlers: Iterable[KindHandler], readable: frozenset
             "templates and cohorts",
             True,
             "Moodle has no way to link a learning-plan template to a cohort from outside.",
-            "Either link them by hand once (Site administration > Competencies > Learning plan templates > Cohorts "
-            "synced to this template), or let the bridge make one plan a person.",
+            "Either link them by hand once (Site administration > Competencies > Learning plan templates > Edit > Add "
+            "cohorts to sync), or let the bridge make one plan a person.",
         )
     )
     return Capabilities(

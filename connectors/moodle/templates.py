@@ -33,7 +33,7 @@ from connectors.moodle.given import speaks_of
 from connectors.moodle.kinds import Context, Part, adopted, after, not_sent, one_by_one, said, settled
 from connectors.moodle.links import split_key
 from connectors.moodle.schedule import Schedule, Task
-from connectors.moodle.text import bullets, clean, escape, paragraph, unescaped
+from connectors.moodle.text import bullets, clean, escape, paragraph, unescaped, unwrapped
 
 LIST = "core_competency_list_templates"
 CREATE = "core_competency_create_template"
@@ -44,7 +44,7 @@ CONTENTS = "core_competency_list_competencies_in_template"
 ADD = "core_competency_add_competency_to_template"
 TAKE = "core_competency_remove_competency_from_template"
 
-_MARKER = re.compile(r"\[lms-bridge: (?P<key>[^\[\]\n]+)\]\s*(?:</p>)?\s*$")
+_MARKER = re.compile(r"(?:<p>|^)\s*\[lms-bridge: (?P<key>[^\[\]\n]+)\]\s*(?:</p>|$)")
 
 IN_USE = "Plans were made from this template, so that it is not deleted. Hide it instead."
 
@@ -55,8 +55,11 @@ def marker(key: str) -> str:
 
 
 def key_in(description: str) -> str | None:
-    """Return the position's key that a template's description carries; None where it carries none."""
-    found = _MARKER.search(description)
+    """Return the position's key that a template's description carries; None where it carries none.
+
+    It need not stay the last paragraph: what somebody wrote after it makes the template nobody else's.
+    """
+    found = next(reversed(list(_MARKER.finditer(description))), None)
     return unescaped(found["key"]) if found else None
 
 
@@ -130,8 +133,8 @@ class Templates:
                 "template",
                 "",
                 f"{made} learning-plan templates can be linked to cohorts only by hand in Moodle (Site administration "
-                "> Competencies > Learning plan templates > Cohorts synced to this template). Without that, plans are "
-                "made one a person.",
+                "> Competencies > Learning plan templates > Edit > Add cohorts to sync). Without that, plans are made "
+                "one a person.",
             )
         return part
 
@@ -150,7 +153,7 @@ class Templates:
             yield Found(
                 "template",
                 key,
-                {"name": str(row["shortname"]), "description": str(row["description"] or "")},
+                {"name": str(row["shortname"]), "description": unwrapped(str(row["description"] or ""))},
                 str(row["id"]),
                 retired=not row["visible"],
             )

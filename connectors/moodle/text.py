@@ -316,6 +316,21 @@ def _tidy(text: str) -> str:
         text = tidier
 
 
+_BESIDE_BLOCK = re.compile(r"(</?(?:p|ul|ol|li|h[1-6])>)[ \t\r]*\n\s*|[ \t\r]*\n\s*(?=</?(?:p|ul|ol|li|h[1-6])>)")
+
+
+def unwrapped(description: str) -> str:
+    """Return a description without the line breaks that Moodle's editor puts around paragraphs and lists.
+
+    Whoever opens an object in a browser and saves it, whatever they meant to change, saves the description in the
+    form of the editor (TinyMCE as Moodle 4.5 sets it up writes each block on a line of its own): that is nobody's
+    edit. What the bridge writes has no such breaks.
+    """
+    if "\n" not in description:
+        return description
+    return _BESIDE_BLOCK.sub(lambda found: found[1] or "", description).strip()
+
+
 def fold(idnumber: str) -> str:
     """Return an ID number as Moodle's database compares it: without case, accents and trailing spaces.
 

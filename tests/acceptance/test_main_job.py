@@ -153,6 +153,7 @@ def test_undo_brings_the_site_back_field_for_field(bench: Workbench, tmp_path: P
     assert bench.moodle.comparable() != before
     undone = bench.run("undo", str(answer.json["run"]), "--yes")
     assert undone.code == 0, undone.err
+    assert "The node that Moodle keeps retired competencies under stays" in undone.out
     after = bench.moodle.comparable()
     after["competencies"] = {key: one for key, one in after["competencies"].items() if not key.endswith("/RETIRED")}
     assert after == before

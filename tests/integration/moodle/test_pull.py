@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from bridge.model import CourseCompletion
+from bridge.model import BadgeAward, CourseCompletion, PlanStatus
 from bridge.ports import Page, PullScope
 from connectors.moodle import MoodleConnector, MoodleOptions
+from connectors.moodle.client import Call
 from connectors.simulators.moodle import MoodleSimulator
 
 PEOPLE, COURSES = 60, 6
@@ -144,6 +145,28 @@ def test_a_report_that_lost_a_column_is_named_and_the_slow_route_taken(moodle: M
     assert len(completions(pages)) == PEOPLE // 2 * COURSES
     assert any("lacks a column" in remark.says for page in pages for remark in page.remarks)
     connector.close()
+
+
+def test_names_come_back_as_people_wrote_them(moodle: MoodleSimulator) -> None:
+    """Moodle answers names as for display (`R&amp;D`); results carry the characters themselves, by person too."""
+    course = moodle.seed.course("R&D 1", "Research & Development", idnumber="")
+    person = moodle.seed.user("rnd", "Rita", "Dee", "rnd@example.org", idnumber="E-RND")
+    moodle.seed.enrol(course, person["id"])
+    moodle.seed.complete(course, person["id"], moodle.site.now() - 3600)
+    badge = moodle.seed.badge("Safe & sound")
+    moodle.seed.award(badge, person["id"])
+    client = connect(moodle)._client
+    plan = {"name": "Plan & goals", "userid": person["id"], "status": 1}
+    client.write([Call("core_competency_create_plan", {"plan": plan})])
+    client.close()
+    connector = connect(moodle, completion_report="none such")
+    kinds = frozenset({"completions", "plans", "badges"})
+    results = [one for page in connector.pull(PullScope(kinds=kinds)) for one in page.results if one.person == "E-RND"]
+    connector.close()
+    (completion,) = [one for one in results if isinstance(one, CourseCompletion)]
+    assert (completion.course, completion.course_name) == ("R&D 1", "Research & Development")
+    assert [one.name for one in results if isinstance(one, PlanStatus)] == ["Plan & goals"]
+    assert [one.name for one in results if isinstance(one, BadgeAward)] == ["Safe & sound"]
 
 
 def test_every_kind_has_its_page_and_an_end(moodle: MoodleSimulator) -> None:

@@ -14,6 +14,7 @@ from bridge.model import (
     CourseLink,
     Desired,
     Framework,
+    LevelDescriptor,
     Position,
     Requirement,
     RollUp,
@@ -256,6 +257,30 @@ def test_a_rule_survives_changes_among_its_children(world: Callable[..., World])
     }
     here.settle([here.change("F/B1", Action.REMOVE)])
     assert here.found("rule").keys() == before.keys()
+
+
+def test_saving_in_the_browser_changes_nothing_that_the_bridge_compares(world: Callable[..., World]) -> None:
+    """The editor puts each block on a line of its own; texts and templates' keys are read as they were written."""
+    here = world()
+    here.make(
+        model(
+            positions=(Position("P1", "Nurse"),),
+            requirements=(Requirement(Target.POSITION, "P1", "F/A2", 2),),
+            descriptors=(LevelDescriptor("F/A2", 1, "Starts"), LevelDescriptor("F/A2", 2, "Can")),
+        )
+    )
+    before = {kind: here.found(kind) for kind in ("framework", "competency", "template")}
+    assert "<ul><li>" in str(before["competency"]["F/A2"].fields["description"])
+    db = here.moodle.db
+    for row in (*db.competencies, *db.templates):
+        row["description"] = row["description"].replace("><", ">\n<")
+    next(iter(db.templates))["description"] += "\n<p>Ask the ward manager.</p>"
+    after = {kind: here.found(kind) for kind in before}
+    assert after["competency"] == before["competency"]
+    assert after["template"].keys() == {"P1"}
+    assert str(after["template"]["P1"].fields["description"]).endswith(
+        "<p>[lms-bridge: P1]</p><p>Ask the ward manager.</p>"
+    )
 
 
 def test_retirement_cuts_links_tells_which_and_revival_gives_them_back(world: Callable[..., World]) -> None:

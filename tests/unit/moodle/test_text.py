@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.moodle.text import description_form, fold, name_form
+from connectors.moodle.text import description_form, fold, name_form, unwrapped
 
 RECORD = Path(__file__).parents[2] / "contract" / "data" / "moodle-4.5-exchanges.jsonl.gz"
 TAGS = [
@@ -104,6 +105,28 @@ def test_both_forms_are_their_own_forms(text: str) -> None:
     name = name_form(text).text
     assert name_form(name).text == name
     assert len(name) <= 100
+
+
+def as_the_editor_writes(text: str) -> str:
+    """Return HTML as Moodle's editor (TinyMCE) saves it: each block on a line of its own."""
+    lines = re.sub(r"(</?(?:ul|ol)>|</(?:p|li|h[1-6])>)", r"\1\n", text)
+    return re.sub(r"(?<!\n)(<[uo]l>|</[uo]l>)", r"\n\1", lines).replace("\n", "\r\n")
+
+
+@settings(max_examples=300, deadline=None)
+@given(PIECES | st.text(max_size=40))
+def test_what_the_editor_adds_between_blocks_is_nobodys_edit(text: str) -> None:
+    """Saved in a browser and read back, a description is what the bridge wrote; and its own form is left alone."""
+    description = description_form(text).text
+    assert unwrapped(description) == description
+    assert unwrapped(as_the_editor_writes(description)) == description
+
+
+def test_line_breaks_within_a_text_are_no_work_of_the_editor() -> None:
+    """Only those beside paragraphs, headings and lists go."""
+    assert unwrapped("<p>one\ntwo <em>three</em>\nfour</p>\n<p>five</p>\n") == (
+        "<p>one\ntwo <em>three</em>\nfour</p><p>five</p>"
+    )
 
 
 def test_no_recorded_refusal_would_be_sent_again() -> None:

@@ -10,13 +10,13 @@ import pytest
 
 from bridge.model import Architecture, RelatedCompetencies, RollUp, RollUpRule, RuleOutcome
 from bridge.ports import Action, FixConfiguration, SafetyLimit, Severity
-from bridge.store import Store
+from bridge.store import Store, state
 from bridge.sync.plan import ChangePlan
 from bridge.sync.policy import Limit, Limits, Policy, Stance
 from bridge.sync.push import Watching
 from connectors.memory import Mode
 from tests.contract.conformance import company
-from tests.unit.sync.engine import FREE, Here, Killed, Wrapped, ordered
+from tests.unit.sync.engine import FREE, HERE, Here, Killed, Wrapped, ordered
 
 
 def small() -> Architecture:
@@ -101,6 +101,22 @@ def test_the_next_push_leaves_it_undone_until_it_is_released(here: Here) -> None
     assert here.push(busy_day()).state == "done"
     assert here.plan(busy_day()).empty
     assert here.shelf.objects["competency", "CARE/A1"].fields["name"] == "Washes hands well"
+
+
+def test_holds_are_released_by_the_run_that_was_taken_back_or_the_one_that_took_it_back(here: Here) -> None:
+    """A person names the run they undid; nothing of other runs is let go with it."""
+    day = here.push(busy_day())
+    undone = here.undo(day.run_id)
+    with here.store.begin() as connection:
+        held = state.load_holds(connection, HERE)
+        assert held
+        assert state.release(connection, HERE, day.run_id + 100) == 0
+        assert state.release(connection, HERE, day.run_id) == len(held)
+        assert state.load_holds(connection, HERE) == {}
+    again = here.push(busy_day())
+    undone = here.undo(again.run_id)
+    with here.store.begin() as connection:
+        assert state.release(connection, HERE, undone.run_id) == len(held)
 
 
 @pytest.mark.parametrize("stance", [Stance.RESPECT, Stance.REPORT])
