@@ -424,6 +424,14 @@ class Observer(Protocol):
         """Yield what a reviewer should know about some kinds, as the site is now."""
 
 
+@runtime_checkable
+class TriesRights(Protocol):
+    """What a connector offers beside `LmsPort` where the LMS does not tell what an account may do."""
+
+    def try_rights(self) -> Iterator[Finding]:
+        """Yield what the account may and may not do, found out by calls that change nothing."""
+
+
 def read_keys(port: LmsPort, spec: KindSpec, keys: Collection[str]) -> Iterator[Found]:
     """Yield those of some objects that are there, by the cheapest way the connector has."""
     reader: object = port

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bridge.model import Desired
-from bridge.ports import Capabilities, Checklist, Finding, Remark, Severity
+from bridge.ports import Capabilities, Checklist, Finding, Remark, Severity, TriesRights
 from bridge.store import feeds
 from bridge.sync.clock import Clock
 from connectors.moodle.framework_csv import scale_file
@@ -32,12 +32,13 @@ class CheckReport:
 def check(place: Workplace, model: Path | None) -> CheckReport:
     """Ask the site what it is, and with a model also whether that model can go there. Writes nothing."""
     capabilities = place.port.probe()
-    capabilities = replace(capabilities, findings=(*capabilities.findings, *_feeds(place)))
+    # A port is asked for what else it offers as any object.
+    port: object = place.port
+    rights = tuple(port.try_rights()) if isinstance(port, TriesRights) else ()
+    capabilities = replace(capabilities, findings=(*capabilities.findings, *rights, *_feeds(place)))
     if model is None and not place.settings.model:
         return CheckReport(capabilities)
     desired = _architecture(place, model)
-    # A port is asked for what else it offers as any object.
-    port: object = place.port
     if isinstance(port, Checklist):
         capabilities = replace(capabilities, findings=(*capabilities.findings, *port.checklist(desired)))
     translation = place.port.translate(desired)

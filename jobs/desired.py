@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from jobs.pilot import Pilot
 from jobs.sites import Workplace
 from jobs.title_log import recorded
 from jobs.workforce import feed_organisations, feed_positions, workforce
+from mappings.architecture.cells import TOO_LONG
 from mappings.positions import PositionFinder
 
 
@@ -66,20 +67,21 @@ def wanted(place: Workplace, wish: Wish, clock: Clock) -> Desired:
     planned), and FixConfiguration where the settings do not suffice.
     """
     names = feeds_of(place) if place.rules.scope.of_people else ()
-    architecture = _architecture(place, wish.model, names)
+    architecture, said = _architecture(place, wish.model, names)
     if not names:
         if wish.scope:
             raise FixConfiguration(
                 f"--scope speaks of people, but no feed of people belongs to the site {place.site}. Name its feeds in "
                 f"bridge.toml (`feeds = [...]` under [sites.{place.site}]), or leave --scope out."
             )
-        return Desired(architecture)
+        return Desired(architecture, notes=said)
     arrived = [name for name in names if _is_known(place.store, name)]
     notes = [
         f"Nothing was accepted from the feed {name} yet, so nothing is planned for its people: `lms-bridge ingest`."
         for name in names
         if name not in arrived
     ]
+    notes[:0] = said
     if not arrived:
         return Desired(architecture, notes=tuple(notes))
     today = wish.today(clock)
@@ -134,21 +136,32 @@ def _is_known(store: Store, name: str) -> bool:
     return feed.accepted_id is not None or feed.quarantined
 
 
-def _architecture(place: Workplace, model: Path | None, names: Sequence[str]) -> Architecture:
-    """Return the job architecture; without one, of the model that the site's feeds name its units and positions."""
+def _architecture(place: Workplace, model: Path | None, names: Sequence[str]) -> tuple[Architecture, tuple[str, ...]]:
+    """Return the job architecture, and what a reviewer should know of its files; without one, of the model that the
+    site's feeds name its units and positions."""
     if model is not None or place.settings.model or not names:
-        return read_model(place.model_folder(model)).architecture
+        reading = read_model(place.model_folder(model))
+        return reading.architecture, tuple(_doubts(reading))
     known = place.configuration.feeds
     folders = list(dict.fromkeys(known[name].model for name in names if name in known and known[name].model))
     if len(folders) != 1:
-        return Architecture()
+        return Architecture(), ()
     whole = read_model(place.folder / folders[0]).architecture
-    return Architecture(
+    needed = Architecture(
         families=whole.families,
         positions=whole.positions,
         organisations=whole.organisations,
         given=whole.given & {"job_families", "positions", "organisations"},
     )
+    return needed, ()
+
+
+def _doubts(reading: ArchitectureReading) -> Iterator[str]:
+    """Yield what stops nothing but may be a mistake: columns, sheets and files that nothing reads, doubtful keys."""
+    # A name that is too long for an LMS is remarked upon by its connector, which knows the limit and what comes of it.
+    yield from (str(remark) for remark in reading.remarks if remark.rule != TOO_LONG)
+    if reading.ignored:
+        yield f"Nothing reads these files of the folder; a misspelt name may be why: {', '.join(reading.ignored)}."
 
 
 def _finders(

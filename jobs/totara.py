@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from bridge.ports import FixConfiguration
@@ -54,6 +55,19 @@ def simulate(
     settings: Path | None,
     holds: Path | None,
     reports: Path | None,
+    announce: Callable[[str], None] | None = None,
 ) -> int:
-    """Serve a simulated Totara on loopback until interrupted; return its exit code."""
-    return serve(filesdir, port=port, wait=wait, import_every=every, settings=settings, holds=holds, reports=reports)
+    """Serve a simulated Totara on loopback until interrupted; return its exit code.
+
+    `announce` is told addresses and secrets, as lines of a `.env`.
+    """
+    return serve(
+        filesdir,
+        port=port,
+        wait=wait,
+        import_every=every,
+        settings=settings,
+        holds=holds,
+        reports=reports,
+        announce=announce,
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +16,7 @@ from bridge.cli import (
     daemon,
     feeds,
     fleet,
+    frameworks,
     plans,
     results,
     runs,
@@ -27,6 +30,7 @@ from bridge.cli import (
 )
 from bridge.cli.screen import FAILED, MISUSED, Screen, exit_code_of
 from bridge.ports import BridgeError
+from jobs.desired import FaultyFiles
 
 STOPPED = 130
 """Exit code of a command that somebody stopped with Ctrl-C, as shells have it."""
@@ -45,6 +49,7 @@ app = typer.Typer(
 for group in (
     setup,
     feeds,
+    frameworks,
     plans,
     compare,
     results,
@@ -82,7 +87,8 @@ def main() -> None:
     try:
         ended = app(standalone_mode=False)
     except BridgeError as error:
-        _end(screen, str(error), exit_code_of(error))
+        faults = [asdict(fault) for fault in error.faults] if isinstance(error, FaultyFiles) else []
+        _end(screen, str(error), exit_code_of(error), faults)
     except _UsageError as error:
         _misused(screen, error)
     except OSError as error:
@@ -97,9 +103,9 @@ def main() -> None:
     sys.exit(ended if isinstance(ended, int) else 0)
 
 
-def _end(screen: Screen, says: str, code: int) -> NoReturn:
+def _end(screen: Screen, says: str, code: int, faults: Sequence[Mapping[str, Any]] = ()) -> NoReturn:
     screen.aside(says, "red")
-    screen.give({"error": says, "exit_code": code})
+    screen.give({"error": says, "exit_code": code, **({"faults": faults} if faults else {})})
     sys.exit(code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -68,10 +69,12 @@ def check(
             )
     found = report.capabilities
     screen.say(f"{found.product} {found.release}: {found.site_name}, as {found.account}")
-    for finding in found.findings:
+    for finding, following in zip_longest(found.findings, found.findings[1:]):
         sign, style = ("ok", "green") if finding.ok else ("--", "red" if finding.blocking else "yellow")
         screen.say(f"  {sign}  {finding.subject}: {finding.says}", style)
-        if not finding.ok and finding.remedy:
+        # One remedy for several in a row is said once, below the last of them.
+        again = following is not None and not following.ok and following.remedy == finding.remedy
+        if not finding.ok and finding.remedy and not again:
             screen.say(f"      {finding.remedy}")
     for remark in report.waits:
         about = " ".join(part for part in (remark.kind, remark.key) if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 
 from bridge.cli.screen import Screen
 from bridge.ports import Action, Capabilities, Change, KindSpec, Removal, Severity, Value
@@ -13,6 +14,12 @@ SHOWN = 12
 """Changes shown in one group before the rest is only counted."""
 
 REMARKS_SHOWN = 15
+
+WIDTH = 80
+"""Characters shown of a text."""
+
+LEAD = 25
+"""Of them, those before the place where two texts begin to differ."""
 
 SIGNS = {
     Action.ADOPT: ("=", "cyan"),
@@ -98,7 +105,7 @@ def _line(change: Change, spec: KindSpec) -> str:
             before, after = change.before or {}, change.after or {}
             if not change.fields:
                 return f"{verb} {called}: set again, since the LMS drops it when its children change"
-            parts = [f"{field}: {_text(before.get(field))} → {_text(after.get(field))}" for field in change.fields]
+            parts = [f"{field}: {_turn(before.get(field), after.get(field))}" for field in change.fields]
             return f"{verb} {change.key}  {'; '.join(parts)}{again}"
         case Action.MOVE if change.parent == change.old_parent:
             where = f"after {change.previous}" if change.previous else "to the top"
@@ -112,10 +119,24 @@ def _line(change: Change, spec: KindSpec) -> str:
 
 
 def _text(value: Value) -> str:
-    if isinstance(value, str):
-        flat = " ".join(value.split())
-        return f"“{flat if len(flat) <= 80 else flat[:79] + '…'}”"
-    return "nothing" if value is None else str(value)
+    return f"“{_shortened(value, 0)}”" if isinstance(value, str) else "nothing" if value is None else str(value)
+
+
+def _turn(before: Value, after: Value) -> str:
+    """Return what turns into what; of long texts the part where they begin to differ."""
+    if not isinstance(before, str) or not isinstance(after, str):
+        return f"{_text(before)} → {_text(after)}"
+    letters = zip(" ".join(before.split()), " ".join(after.split()), strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], letters))
+    return f"“{_shortened(before, same)}” → “{_shortened(after, same)}”"
+
+
+def _shortened(text: str, place: int) -> str:
+    """Return a text on one line, cut to what surrounds a place of it."""
+    flat = " ".join(text.split())
+    begin = max(0, min(place - LEAD, len(flat) - WIDTH)) if len(flat) > WIDTH else 0
+    head, tail = ("…" if begin else ""), ("…" if begin + WIDTH < len(flat) else "")
+    return f"{head}{flat[begin : begin + WIDTH]}{tail}"
 
 
 def _show_drift(screen: Screen, plan: ChangePlan, show_all: bool) -> None:
@@ -129,7 +150,7 @@ def _show_drift(screen: Screen, plan: ChangePlan, show_all: bool) -> None:
         Stance.REPORT: "for you to decide (report)",
     }
     for drift in plan.drifts if show_all else plan.drifts[:REMARKS_SHOWN]:
-        change = f"{_text(drift.applied)} → {_text(drift.actual)}" if drift.field != "presence" else "gone"
+        change = _turn(drift.applied, drift.actual) if drift.field != "presence" else "gone"
         screen.say(f"  ! {drift.kind} {drift.key} {drift.field}: {change}: {done[drift.stance]}", "magenta")
     if not show_all and len(plan.drifts) > REMARKS_SHOWN:
         screen.say(f"  … and {len(plan.drifts) - REMARKS_SHOWN:,} more (--all shows them)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -51,10 +53,32 @@ def moodle(
     if bundle is not None and replay:
         _replay(Screen(as_json), bundle)
         return
+    announce = _object_of(2) if as_json else None
     if bundle is not None:
-        job.moodle_of_bundle(bundle, port=port, latency=latency, state=state)
+        job.moodle_of_bundle(bundle, port=port, latency=latency, state=state, announce=announce)
         return
-    job.moodle(port=port, latency=latency, state=state, seed=seed, empty=empty, measured_cost=measured_cost)
+    job.moodle(
+        port=port,
+        latency=latency,
+        state=state,
+        seed=seed,
+        empty=empty,
+        measured_cost=measured_cost,
+        announce=announce,
+    )
+
+
+def _object_of(number: int) -> Callable[[str], None]:
+    """Return what takes lines of a `.env`, and prints them as one JSON object once there are so many."""
+    found: dict[str, str] = {}
+
+    def take(line: str) -> None:
+        name, _, value = line.partition("=")
+        found[name] = value
+        if len(found) == number:
+            print(json.dumps(found), flush=True)  # noqa: T201  this is the output
+
+    return take
 
 
 def _replay(screen: Screen, bundle: Path) -> None:
@@ -112,10 +136,18 @@ def totara(
     reports: Annotated[
         Path | None, typer.Option("--reports", help="Folder the sync log report is exported to.", metavar="DIR")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve a simulated Totara 17 with HR Import over a folder until interrupted; print address, client and token."""
     totara_job.simulate(
-        filesdir=filesdir, port=port, wait=wait, every=every, settings=settings, holds=holds, reports=reports
+        filesdir=filesdir,
+        port=port,
+        wait=wait,
+        every=every,
+        settings=settings,
+        holds=holds,
+        reports=reports,
+        announce=_object_of(5) if as_json else None,
     )
 
 

@@ -13,6 +13,7 @@ from bridge.ports import (
     BridgeError,
     Capabilities,
     Change,
+    Finding,
     Found,
     Outcome,
     Page,
@@ -38,6 +39,7 @@ from connectors.moodle.plan_contents import PlanCompetencies
 from connectors.moodle.plans import LinkedPlans, Plans, PlanShelf
 from connectors.moodle.probe import probe
 from connectors.moodle.pull import Pull
+from connectors.moodle.rights import try_rights
 from connectors.moodle.rules import Rules
 from connectors.moodle.templates import TemplateCompetencies, Templates
 from connectors.moodle.users import Users
@@ -99,6 +101,10 @@ class MoodleConnector:
     def probe(self) -> Capabilities:
         """Ask Moodle what it is, which functions and permissions the account has, and which scales there are."""
         return probe(self._context, self._handlers.values(), self._readable())
+
+    def try_rights(self) -> Iterator[Finding]:
+        """Yield which permissions the account has and lacks, found out by calls that change nothing."""
+        return try_rights(self._context)
 
     def translate(self, desired: Desired) -> Translation:
         """Return what this Moodle should hold. What it cannot hold is left out with a remark, and then of that kind

@@ -46,6 +46,14 @@ class Incomplete(BridgeError):
     """Moodle answered fewer calls of a batch than were sent, and none of them failed: the rest was not seen."""
 
 
+class LacksPermission(FixConfiguration):
+    """The account's role lacks a permission; Moodle names it in the language of its pages, not by its short name."""
+
+
+class NoEntry(SkipItem):
+    """The account may not enter a course."""
+
+
 _TAGS = re.compile(r"<[^>]*>")
 
 _ACCOUNT = {
@@ -131,7 +139,7 @@ def error_of(fault: Fault, function: str, *, writes: bool, worked_before: bool =
     if code == "accessexception":
         return _no_access(function, worked_before)
     if code == "nopermissions":
-        return FixConfiguration(
+        return LacksPermission(
             f"The service account lacks a permission that {function} needs: {said} Add it to the account's role in "
             "Moodle (Site administration > Users > Permissions > Define roles)."
         )
@@ -147,6 +155,10 @@ def error_of(fault: Fault, function: str, *, writes: bool, worked_before: bool =
         )
     if code == "dmlreadexception":
         return RetryLater(f"Moodle's database could not answer {function}. Run again later.")
+    if code in {"errorcoursecontextnotvalid", "requireloginerror"}:
+        return NoEntry(
+            f"The service account may not enter the course: {_sentence(said)} Give it 'moodle/course:view' there."
+        )
     return SkipItem(_item_says(code, said, function))
 
 
@@ -183,8 +195,6 @@ def _item_says(code: str, said: str, function: str) -> str:
         )
     if code == "invalidrecord":
         return f"Moodle no longer has what this change rests on: {_sentence(said)} A new plan will see it as it is."
-    if code in {"errorcoursecontextnotvalid", "requireloginerror"}:
-        return f"The service account may not enter the course: {_sentence(said)} Give it 'moodle/course:view' there."
     if code == "errorreportview":
         return (
             "The service account may not see this report. Give it 'moodle/reportbuilder:viewall', or share the report "

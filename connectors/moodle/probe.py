@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bridge.ports import BridgeError, Capabilities, Finding, FixConfiguration, SkipItem
-from connectors.moodle.client import BATCH, Call
-from connectors.moodle.directory import LIST_FRAMEWORKS, SYSTEM
+from connectors.moodle.client import BATCH
+from connectors.moodle.directory import LIST_FRAMEWORKS
 from connectors.moodle.kinds import Context, KindHandler
 from connectors.moodle.reports import LIST_REPORTS, RETRIEVE, SET_FILTERS, choose_reports, describe
 
@@ -39,7 +39,7 @@ def probe(context: Context, handlers: Iterable[KindHandler], readable: frozenset
     functions = context.client.functions()
     findings = [_version(str(site.get("release", ""))), _batching(functions)]
     findings += _missing(functions, handlers)
-    findings += _rights(context, functions)
+    findings += _frameworks(context, functions)
     findings += _reports(context, functions)
     findings.append(
         Finding(
@@ -102,7 +102,7 @@ def _missing(functions: frozenset[str], handlers: tuple[KindHandler, ...]) -> li
             f"function {function}",
             False,
             f"The service has no {function}: {stops}.",
-            f"Add it to the service ({SERVICE}).",
+            f"Add what is missing to the service ({SERVICE}).",
             blocking,
         )
         for function, (stops, blocking) in wanted.items()
@@ -110,42 +110,17 @@ def _missing(functions: frozenset[str], handlers: tuple[KindHandler, ...]) -> li
     ]
 
 
-def _rights(context: Context, functions: frozenset[str]) -> list[Finding]:
-    """Try one harmless read of each area, since Moodle does not list an account's permissions."""
-    findings: list[Finding] = []
-    tries = (
-        (LIST_FRAMEWORKS, {"context": SYSTEM, "includes": "self"}, "competency frameworks", "competencymanage", True),
-        (
-            "core_competency_list_templates",
-            {"context": SYSTEM, "includes": "self", "limit": 1},
-            "learning-plan templates",
-            "templateview",
-            False,
-        ),
-    )
-    for function, arguments, subject, right, blocking in tries:
-        if function not in functions:
-            continue
-        try:
-            if function == LIST_FRAMEWORKS:
-                rows = context.directory.list_frameworks()
-            else:
-                rows = context.client.read(Call(function, arguments))
-        except (FixConfiguration, SkipItem) as error:
-            findings.append(
-                Finding(
-                    f"right to see {subject}",
-                    False,
-                    str(error),
-                    f"Allow moodle/competency:{right} in the role.",
-                    blocking,
-                )
-            )
-        else:
-            findings.append(Finding(f"right to see {subject}", True, f"{len(rows)} seen."))
-            if function == LIST_FRAMEWORKS:
-                findings += _scales(context)
-    return findings
+def _frameworks(context: Context, functions: frozenset[str]) -> list[Finding]:
+    """Read the frameworks, as everything about competencies begins with them."""
+    subject = "competency frameworks"
+    if LIST_FRAMEWORKS not in functions:
+        return []
+    try:
+        rows = context.directory.list_frameworks()
+    except (FixConfiguration, SkipItem) as error:
+        remedy = "Allow moodle/competency:competencymanage in the role."
+        return [Finding(subject, False, str(error), remedy, blocking=True)]
+    return [Finding(subject, True, f"{len(rows)} seen."), *_scales(context)]
 
 
 def _scales(context: Context) -> list[Finding]:

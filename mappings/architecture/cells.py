@@ -16,6 +16,9 @@ LONGEST_KEY = 100
 LONGEST_NAME = 100
 """Characters of a name that every LMS keeps; longer ones are cut there by a rule that shows in the plan."""
 
+TOO_LONG = "name-too-long"
+"""The rule of a remark on a name over LONGEST_NAME."""
+
 YES = frozenset({"1", "yes", "y", "true", "t", "x", "ja", "oui", "si", "✓"})
 NO = frozenset({"", "0", "no", "n", "false", "f", "-", "nein", "non"})
 
@@ -88,7 +91,7 @@ def name(row: Row, column: str, what: str, findings: Findings) -> str | None:
         findings.remark(
             row,
             column,
-            "name-too-long",
+            TOO_LONG,
             f"The name has {len(value)} characters; an LMS shows at most {LONGEST_NAME}, so it will be cut there.",
             "Shorten it if the cut end matters; the plan shows the name as it will be.",
         )

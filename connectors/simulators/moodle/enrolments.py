@@ -125,6 +125,8 @@ def _options(args: Row, known: set[str]) -> dict[str, str]:
 def enrolled_users(call: Call, args: Row) -> list[Row]:
     """Answer the people of a course, in pages and with chosen fields where asked."""
     course = enter(call, args["courseid"])
+    if not call.may("moodle/course:enrolreview"):
+        call.require("moodle/course:viewparticipants")
     options = _options(
         args,
         {

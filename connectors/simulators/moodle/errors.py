@@ -172,6 +172,7 @@ CAPABILITY_NAMES = {
     "moodle/role:assign": "Assign roles to users",
     "moodle/course:create": "Create courses",
     "moodle/course:update": "Update course settings",
+    "moodle/course:viewparticipants": "View participants",
     "moodle/course:managegroups": "Manage groups",
     "moodle/site:config": "Change site configuration",
     "enrol/manual:enrol": "Enrol users",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import tomllib
@@ -14,6 +15,7 @@ import typer.main
 from bridge.cli.main import app
 from bridge.feed_settings import ColumnRule, FeedSettings, PgpOptions, TrustSettings
 from bridge.settings import Environment, FileSettings
+from connectors.moodle import MoodleOptions
 
 ROOT = Path(__file__).parent.parent.parent.parent
 TRACKED = [
@@ -93,6 +95,28 @@ def test_every_setting_of_a_feed_is_told_of_and_every_example_of_one_is_valid() 
     for model in (FeedSettings, TrustSettings, ColumnRule, PgpOptions):
         for name in model.model_fields:
             assert name.rstrip("_") in told, f"{model.__name__}.{name} is told of nowhere"
+
+
+def test_the_options_of_a_moodle_site_are_explained_with_their_true_defaults() -> None:
+    """What the table names exists and has that default; the options about people have their own page."""
+    page = (ROOT / "docs" / "moodle.md").read_text("utf-8").partition("## Options")[2].partition("\n## ")[0]
+    options = {spec.name: spec.default for spec in dataclasses.fields(MoodleOptions)}
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
+    explained = {name: said.strip(" `") for names, said, _ in rows for name in re.findall(r"`(\w+)`", names)}
+    assert explained.keys() <= options.keys()
+    for name, said in explained.items():
+        if isinstance(options[name], bool | int | float):
+            true = str(options[name]).lower() if isinstance(options[name], bool) else f"{options[name]:g}"
+            assert (name, said) == (name, true)
+    people = next(place for place, name in enumerate(options) if name == "create_users")
+    assert set(list(options)[:people]) - {"url", "token"} <= explained.keys()
+
+
+@pytest.mark.parametrize(("name", "command"), [(n, c) for n, c in commands() if not getattr(c, "commands", {})])
+def test_every_command_speaks_to_programs(name: str, command: Any) -> None:
+    """Each takes `--json`, but for one whose only output is JSON, and one that only writes a log."""
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert "--json" in options or name in ("titles score", "worker")
 
 
 def test_links_between_pages_lead_somewhere() -> None:

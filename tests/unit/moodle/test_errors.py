@@ -15,7 +15,9 @@ from bridge.ports import AccessNotGiven, BridgeError, FixConfiguration, OutcomeU
 from connectors.http import Reply
 from connectors.moodle.errors import (
     BodyTooLarge,
+    LacksPermission,
     MaybeDeadlock,
+    NoEntry,
     error_of,
     error_of_reply,
     parse_fault,
@@ -29,7 +31,9 @@ BY_CODE: dict[str, type[BridgeError]] = {
     "invalidtoken": AccessNotGiven,
     "wsaccessusersuspended": AccessNotGiven,
     "accessexception": AccessNotGiven,
-    "nopermissions": FixConfiguration,
+    "nopermissions": LacksPermission,
+    "errorcoursecontextnotvalid": NoEntry,
+    "requireloginerror": NoEntry,
     "competenciesarenotenabled": FixConfiguration,
     "sitepolicynotagreed": FixConfiguration,
     "sitemaintenance": RetryLater,
