@@ -432,6 +432,17 @@ class TriesRights(Protocol):
         """Yield what the account may and may not do, found out by calls that change nothing."""
 
 
+@runtime_checkable
+class Recaller(Protocol):
+    """What a connector offers beside `LmsPort` where it remembers what it was given, receipt noted or not."""
+
+    def recall(self, changes: Sequence[Change], since: float) -> Receipt | None:
+        """Return the receipt of changes of one kind that were handed over at or after a moment (epoch seconds).
+
+        Its changes are those of the given ones that it covers; None where none of them was ever handed over.
+        """
+
+
 def read_keys(port: LmsPort, spec: KindSpec, keys: Collection[str]) -> Iterator[Found]:
     """Yield those of some objects that are there, by the cheapest way the connector has."""
     reader: object = port

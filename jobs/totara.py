@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from bridge.ports import FixConfiguration
@@ -46,6 +47,9 @@ def preflight_for_site(
         port.close()
 
 
+_ELEMENT_OF = {"competency": "comp", "position": "pos", "organisation": "org"}
+
+
 def simulate(
     *,
     filesdir: Path,
@@ -56,11 +60,24 @@ def simulate(
     holds: Path | None,
     reports: Path | None,
     announce: Callable[[str], None] | None = None,
+    frameworks: Sequence[str] = (),
+    release: int = 17,
+    stock_role: bool = False,
 ) -> int:
     """Serve a simulated Totara on loopback until interrupted; return its exit code.
 
-    `announce` is told addresses and secrets, as lines of a `.env`.
+    `announce` is told addresses and secrets, as lines of a `.env`. `frameworks` are written KIND=ID. Raises FixConfiguration for one that is not.
     """
+    made: list[tuple[str, str]] = []
+    for given in frameworks:
+        kind, _, idnumber = given.partition("=")
+        if kind not in _ELEMENT_OF or not idnumber:
+            raise FixConfiguration(
+                f"--framework {given} is not understood. Write competency=ID, position=ID or organisation=ID."
+            )
+        made.append((_ELEMENT_OF[kind], idnumber))
+    if release not in (17, 18, 19):
+        raise FixConfiguration(f"--release {release}: the simulated site knows 17, 18 and 19.")
     return serve(
         filesdir,
         port=port,
@@ -70,4 +87,7 @@ def simulate(
         holds=holds,
         reports=reports,
         announce=announce,
+        frameworks=made,
+        release=release,
+        stock_role=stock_role,
     )

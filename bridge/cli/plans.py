@@ -197,6 +197,11 @@ def _conclude(screen: Screen, report: PushReport, idle: str = "the LMS says what
             "refused": [
                 {"kind": one.kind, "key": one.key, "action": one.action.value, "why": one.why} for one in tally.refused
             ],
+            "settled": report.earlier.to_json(),
+            "settled_refused": [
+                {"kind": one.kind, "key": one.key, "action": one.action.value, "why": one.why}
+                for one in report.earlier.refused
+            ],
             "drift": [{"kind": one.kind, "key": one.key, "field": one.field} for one in report.plan.drifts],
         }
     )
@@ -205,11 +210,21 @@ def _conclude(screen: Screen, report: PushReport, idle: str = "the LMS says what
         idle = "somebody's edits are left as they are."
     words = {
         "done": f"Done: {applied:,} changes." if applied else f"Nothing to do: {idle}",
-        "pending": f"Handed over; {tally.count('pending'):,} changes are not answered yet. The next run asks again.",
+        "pending": (
+            f"Handed over; {tally.count('pending'):,} changes are not answered yet. The next run asks again."
+            if tally.count("pending")
+            else "Nothing new to send; what was handed over earlier is not answered yet. The next run asks again."
+        ),
         "failed": f"{applied:,} changes done, {len(tally.refused):,} not.",
         "stopped": f"Stopped after {applied:,} changes: {report.message}",
         "declined": report.message,
     }
+    earlier = report.earlier
+    if earlier.states:
+        said = f"Of what earlier runs sent, {earlier.count('applied'):,} changes arrived"
+        screen.say(said + (f" and {len(earlier.refused):,} did not:" if earlier.refused else "."))
+        for one in earlier.refused[:20]:
+            screen.say(f"  {one.action.value} {one.kind} {one.key}: {one.why}")
     screen.say(f"Run {report.run_id}. {words.get(report.state, report.state)}")
     for one in tally.refused[:20]:
         screen.say(f"  {one.action.value} {one.kind} {one.key}: {one.why}")

@@ -134,9 +134,23 @@ def totara(
         typer.Option("--holds", help="Folder with the files the site holds at the start.", metavar="DIR"),
     ] = None,
     reports: Annotated[
-        Path | None, typer.Option("--reports", help="Folder the sync log report is exported to.", metavar="DIR")
+        Path | None, typer.Option("--reports", help="Folder the scheduled reports are exported to.", metavar="DIR")
     ] = None,
     as_json: JsonOption = False,
+    framework: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--framework",
+            help="A framework made by hand, as competency=ID, position=ID or organisation=ID. Again for each.",
+            metavar="KIND=ID",
+        ),
+    ] = None,
+    release: Annotated[
+        int, typer.Option("--release", help="Whose API it has: 17, 18 or 19 (positions and organisations too).")
+    ] = 17,
+    stock_role: Annotated[
+        bool, typer.Option("--stock-role", help="Let the API account see as little as the site's own role does.")
+    ] = False,
 ) -> None:
     """Serve a simulated Totara 17 with HR Import over a folder until interrupted; print address, client and token."""
     totara_job.simulate(
@@ -148,6 +162,9 @@ def totara(
         holds=holds,
         reports=reports,
         announce=_object_of(5) if as_json else None,
+        frameworks=framework or (),
+        release=release,
+        stock_role=stock_role,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from bridge.model import Desired
 from bridge.ports import Capabilities, LmsPort, Remark, Severity, Status, guarded
@@ -26,6 +26,8 @@ class PushReport:
     plan: ChangePlan
     tally: Tally
     message: str = ""
+    earlier: Tally = field(default_factory=Tally)
+    """What became of changes that earlier runs had sent and not seen answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,11 @@ def push(
         if stored is not None:
             plan = reviewed(stored, plan)
         check_limits(plan, capabilities, rules.limits)
-        return carry_out(run, port, capabilities, plan, watching)
+        report = carry_out(run, port, capabilities, plan, watching)
+        if report.state == "done" and open_objects:
+            # Nothing new was to be sent, but what was sent earlier is not answered yet.
+            run.state = "pending"
+        return replace(report, state=run.state, earlier=applier.tally)
 
 
 def carry_out(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bridge.ports import Outcome, Receipt, Status, outcome_of
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bridge.ports import Outcome, Recaller, Receipt, Status, outcome_of
 from bridge.store import journal
 from bridge.store.journal import Entry
 from bridge.sync.apply import Applier, Numbered, look_up
@@ -22,6 +25,7 @@ def settle_open(applier: Applier) -> dict[Object, str]:
     within = {spec.kind: applier.capabilities.answers_within(spec.kind) for spec in applier.capabilities.kinds}
     with applier.store.read() as connection:
         entries = journal.open_entries(connection, applier.site)
+    entries, not_given = _recall(applier, entries, within)
     pending = [entry for entry in entries if entry.receipt is not None]
     outcomes, waiting = _ask_again(applier, pending, now)
     applier.record(outcomes)
@@ -36,7 +40,7 @@ def settle_open(applier: Applier) -> dict[Object, str]:
         (entry.run_id, entry.seq)
         for entry in entries
         if entry.receipt is None and (late := within.get(entry.change.kind)) and now < entry.sent_at + late
-    }
+    } - not_given
     shown = {kind.kind for kind in applier.capabilities.kinds if kind.readable}
     readable = [one for one in unclear.values() if one.change.kind in shown]
     # When the earlier run died is not known: it may have sent something a moment ago.
@@ -57,6 +61,37 @@ def settle_open(applier: Applier) -> dict[Object, str]:
             applier.tenure.confirm(connection)
             journal.close_pending(connection, applier.site, now)
     return waiting
+
+
+def _recall(
+    applier: Applier, entries: list[Entry], within: Mapping[str, float]
+) -> tuple[list[Entry], set[tuple[int, int]]]:
+    """Find the receipts that a run which died did not note, where the connector remembers what it was given.
+
+    Returns the entries with those receipts in place, and which changes were never handed over.
+    """
+    port: object = applier.port
+    if not isinstance(port, Recaller):
+        return entries, set()
+    waves: dict[tuple[int, str, float], list[Entry]] = {}
+    for entry in entries:
+        if entry.receipt is None and within.get(entry.change.kind):
+            waves.setdefault((entry.run_id, entry.change.kind, entry.sent_at), []).append(entry)
+    found: dict[tuple[int, int], Entry] = {}
+    never: set[tuple[int, int]] = set()
+    for (run_id, kind, sent_at), wave in waves.items():
+        receipt = port.recall([entry.change for entry in wave], sent_at)
+        covered = {(one.key, one.action) for one in receipt.changes} if receipt is not None else set()
+        known = [entry for entry in wave if (entry.change.key, entry.change.action) in covered]
+        never |= {(entry.run_id, entry.seq) for entry in wave if (entry.change.key, entry.change.action) not in covered}
+        if receipt is None or not known:
+            continue
+        deadline = sent_at + within[kind]
+        with applier.store.begin() as connection:
+            applier.tenure.confirm(connection)
+            journal.note_receipt(connection, run_id, (entry.seq for entry in known), receipt.token, deadline)
+        found |= {(e.run_id, e.seq): replace(e, receipt=receipt.token, deadline=deadline) for e in known}
+    return [found.get((entry.run_id, entry.seq), entry) for entry in entries], never
 
 
 def _ask_again(

@@ -49,13 +49,16 @@ class Known:
     """What became of it: empty while open."""
 
 
-_SCHEMA = """
+_SCHEMA = (
+    """
 create table if not exists objects (
     kind text not null, key text not null, channel text not null, person text not null default '',
     content text not null default '', seen_at integer not null default 0, fate text not null default '',
     row text not null default '', primary key (kind, key)
 )
-"""
+""",
+    "create table if not exists ends (job text primary key, day text not null)",
+)
 
 
 class Ledger:
@@ -69,7 +72,8 @@ class Ledger:
     def _open(self) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(self._path, timeout=30)
         try:
-            connection.execute(_SCHEMA)
+            for table in _SCHEMA:
+                connection.execute(table)
             with connection:
                 yield connection
         finally:
@@ -111,6 +115,21 @@ class Ledger:
                 "update objects set fate = ? where kind = ? and key = ? and seen_at = ?",
                 ((fate, kind, key, seen_at) for key, seen_at, fate in fates),
             )
+
+    def ends(self) -> dict[str, str]:
+        """The last days that jobs were given, as ISO text."""
+        if not self._path.is_file():
+            return {}
+        with self._open() as connection:
+            return dict(connection.execute("select job, day from ends"))
+
+    def note_ends(self, days: Iterable[tuple[str, str | None]]) -> None:
+        """Write down the last days that jobs are given; None where one goes on."""
+        told = list(days)
+        with self._open() as connection:
+            connection.executemany("delete from ends where job = ?", ((job,) for job, day in told if day is None))
+            given = ((job, day) for job, day in told if day is not None)
+            connection.executemany("insert or replace into ends (job, day) values (?, ?)", given)
 
     def forget(self, kind: str, keys: Iterable[str]) -> None:
         """Drop objects that are gone from the site."""

@@ -210,11 +210,12 @@ class TotaraConnector:
         found = self._hierarchies.translate(desired.architecture)
         items, remarks, complete = found.items, found.remarks, set(found.complete)
         if desired.workforce is not None:
+            for key, one in self._ledger.known(JOB).items():
+                self._people.owners.setdefault(key, one.person)
+            self._people.ends = self._ledger.ends()
             persons, said = self._people.translate(desired.workforce)
             items, remarks = items + persons, remarks + said
             complete.add(JOB)
-            for key, one in self._ledger.known(JOB).items():
-                self._people.owners.setdefault(key, one.person)
         offered = {spec.kind for spec in KINDS if self._owner(spec.kind) == GRAPHQL or self._files is not None}
         for spec in KINDS:
             left = sum(item.kind == spec.kind for item in items) if spec.kind not in offered else 0
@@ -268,6 +269,8 @@ class TotaraConnector:
             message = f"A Totara channel takes one kind at a time, not {', '.join(sorted(kinds))}."
             raise StopRun(message)
         kind = kinds.pop()
+        if kind == JOB:
+            self._ledger.note_ends((one.key, _end_of(one)) for one in changes if one.after is not None)
         if self._owner(kind) == GRAPHQL:
             if self._api is None:
                 raise FixConfiguration(f"The {kind}s of this site go through GraphQL, and no API client is named.")
@@ -275,6 +278,10 @@ class TotaraConnector:
         if self._files is None:
             raise FixConfiguration(f"The {kind}s of this site go in by files, and no files directory is named.")
         return self._files.submit(changes)
+
+    def recall(self, changes: Sequence[Change], since: float) -> Receipt | None:
+        """The receipt of changes that were put into a file by a run that died before it could note that."""
+        return self._files.recall(changes, since) if self._files is not None else None
 
     def settle(self, receipt: Receipt) -> Iterator[Outcome]:
         """Tell what is known of each change: the API answers at once, a file once the site has told of it."""
@@ -331,3 +338,9 @@ class TotaraConnector:
         for one in (self._files, self._reports, self._api):
             if one is not None:
                 one.close()
+
+
+def _end_of(change: Change) -> str | None:
+    """The last day a change gives a job, as ISO text."""
+    end = (change.after or {}).get("end")
+    return str(end) if end else None

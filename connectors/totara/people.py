@@ -41,6 +41,8 @@ class People:
         """The jobs that were translated last: one that ended is over only where nobody speaks of it any more."""
         self.owners: dict[str, str] = {}
         """Job to person, as far as the site or what was sent tells."""
+        self.ends: dict[str, str] = {}
+        """Job to the last day it was given before, as ISO text: whoever left on one day did not leave on each since."""
         self._spoken_of: frozenset[str] = frozenset()
 
     def has_column(self, name: str) -> bool:
@@ -55,6 +57,7 @@ class People:
 
     def translate(self, workforce: Workforce) -> tuple[list[Item], list[Remark]]:
         """The accounts and jobs a site should hold; who is gone is suspended and their jobs end."""
+        self.today = workforce.as_of
         remarks: list[Remark] = []
         items = [self._person(one, remarks) for one in workforce.people]
         # Somebody confirmed absent is suspended, and nothing else of the account is touched; nobody is made for that.
@@ -103,13 +106,24 @@ class People:
                 owners[one.key] = {one.person}
                 continue
             items.append(self._job(one, workforce, gone, main))
+        # Of somebody certainly gone no feed lists a job any more: those known from before end.
+        listed = {item.key for item in items}
+        for key, owner in sorted(self.owners.items()):
+            if owner in workforce.absent and key not in listed:
+                items.append(Item(JOB, key, {"end": self._last_day(key).isoformat()}, make=False))
         self.wanted_jobs = frozenset(item.key for item in items)
         return items
+
+    def _last_day(self, job: str) -> dt.date:
+        """The day a leaver's job ends: the one it was given before, else today."""
+        known = self.ends.get(job)
+        day = dt.date.fromisoformat(known) if known else self.today
+        return min(day, self.today)
 
     def _job(self, one: JobAssignment, workforce: Workforce, gone: set[str], main: dict[str, str]) -> Item:
         end = one.end
         if one.person in gone and (end is None or end > workforce.as_of):
-            end = workforce.as_of
+            end = self._last_day(one.key)
         manager_job = main.get(one.manager) if one.manager else None
         fields: Fields = {
             "person": one.person,

@@ -46,6 +46,7 @@ class SpoolEntry:
     """The last id of the site's sync log known when the file was handed over."""
     stored_before: list[str] = field(default_factory=list)
     """What lay in the site's store folder then."""
+    created_at: float = 0.0
     delivered_at: float = 0.0
     """When it got the name under which the site reads it."""
     rows: list[SpoolRow] = field(default_factory=list)
@@ -78,9 +79,10 @@ class Spool:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def new(self, element: str) -> SpoolEntry:
+    def new(self, element: str, now: float) -> SpoolEntry:
         """An entry behind all others; nothing is on disk yet but its folder."""
         entry = SpoolEntry(uuid4().hex, element, 1 + max((one.number for one in self.entries()), default=0))
+        entry.created_at = now
         (self._folder / entry.token).mkdir()
         return entry
 
@@ -130,7 +132,10 @@ class Spool:
         ]
 
     def forget_settled(self, keep: int = 60) -> None:
-        """Remove the files of settled entries, but for the last few."""
+        """Remove the files of settled entries, but for the last few, and what a run that died left unfinished."""
+        for path in self._folder.iterdir():
+            if path.is_dir() and not (path / "receipt.json").is_file():
+                shutil.rmtree(path, ignore_errors=True)
         settled = [entry for entry in self.entries() if entry.state in {SETTLED, MERGED}]
         for entry in settled[:-keep]:
             shutil.rmtree(self._folder / entry.token, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -95,3 +96,41 @@ def export_sync_log(
         for entry in site.log
     ]
     return export_report(site, directory, owner, name, schedule, SYNC_LOG_HEADINGS, rows)
+
+
+STATE_REPORTS = {"comp": "Bridge competencies", "org": "Bridge organisations", "pos": "Bridge positions"}
+"""The names of the reports on all items of an element that administrators are asked to schedule."""
+
+
+def export_users(
+    site: TotaraSite, directory: Path, name: str = "Bridge users", owner: str = "bridge", schedule: int = 33
+) -> Path | None:
+    """Write the scheduled export of a report on accounts that tells which of them HR Import may change."""
+    rows = [
+        (user.idnumber, user.username, "Yes" if user.totarasync else "No")
+        for user in site.state.live_users()
+        if user.idnumber
+    ]
+    headings = ("user_idnumber", "user_username", "user_totarasync")
+    return export_report(site, directory, owner, name, schedule, headings, rows)
+
+
+def export_all(site: TotaraSite, directory: Path) -> list[Path]:
+    """Write every report that administrators are asked to schedule, as the site does after its import."""
+    with site.lock:
+        written = [
+            export_sync_log(site, directory, name="Bridge sync log"),
+            *(export_hierarchy(site, directory, element, name) for element, name in STATE_REPORTS.items()),
+            export_users(site, directory),
+        ]
+    found = [path for path in written if path is not None]
+    # An import that had to wait for the next free second in the names of its store folder is not in the future.
+    latest = max((int(path.name.partition(".")[0]) for path in _stored(site)), default=0)
+    for path in found:
+        moment = max(float(latest), path.stat().st_mtime)
+        os.utime(path, (moment, moment))
+    return found
+
+
+def _stored(site: TotaraSite) -> list[Path]:
+    return list(site.store.iterdir()) if site.filesdir is not None and site.store.is_dir() else []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from connectors.hrimport_rules import ELEMENTS, load_settings
-from connectors.simulators.totara.reports import export_sync_log
+from connectors.simulators.totara.reports import export_all
 from connectors.simulators.totara.simulator import TotaraSimulator
 
 
@@ -23,12 +23,18 @@ def serve(
     holds: Path | None = None,
     reports: Path | None = None,
     announce: Callable[[str], None] | None = None,
+    *,
+    frameworks: Iterable[tuple[str, str]] = (),
+    release: int = 17,
+    stock_role: bool = False,
 ) -> int:
     """Serve until interrupted, and return the exit code.
 
     Files dropped into ``<filesdir>/csv/ready`` are imported every ``import_every`` seconds, ``wait`` seconds after
-    they are seen. ``holds`` is a folder with the files the site holds at the start; ``reports`` is where the sync
-    log is exported after each import and at the end.
+    they are seen. ``holds`` is a folder with the files the site holds at the start; ``reports`` is where the reports
+    are exported after each import. ``frameworks`` are (element, id number) pairs that somebody has made by hand;
+    ``release`` is 17, 18 or 19 and decides what the API knows; with ``stock_role`` the API account sees as little as
+    the site's own role lets it.
     """
     simulator = TotaraSimulator(
         filesdir,
@@ -42,11 +48,15 @@ def serve(
         simulator.site.load_samples(
             {name: holds / f"{name}.csv" for name in ELEMENTS if (holds / f"{name}.csv").is_file()}
         )
+    for element, framework in frameworks:
+        simulator.site.define(element, framework)
+    simulator.api.since_filter, simulator.api.hierarchies = release >= 18, release >= 19
+    simulator.api.wide_role = not stock_role
     say = announce or (lambda line: print(line, flush=True))  # noqa: T201 - this is the program's own output
 
     def exported(moment: str, _element: str) -> None:
-        if reports is not None and moment == "imported":
-            export_sync_log(simulator.site, reports)
+        if reports is not None and moment == "finished":
+            export_all(simulator.site, reports)
 
     simulator.site.on_moment = exported
 
@@ -77,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two HR Import runs")
     parser.add_argument("--settings", type=Path, help="HR Import settings, JSON or TOML")
     parser.add_argument("--holds", type=Path, help="folder with the files the site holds at the start")
-    parser.add_argument("--reports", type=Path, help="folder the sync log is exported to")
+    parser.add_argument("--reports", type=Path, help="folder the reports are exported to")
     given = parser.parse_args(argv)
     return serve(
         given.filesdir, given.host, given.port, given.wait, given.every, given.settings, given.holds, given.reports

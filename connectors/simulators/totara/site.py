@@ -116,6 +116,7 @@ class TotaraSite:
                 result = self._run_element(element, runid)
                 if result is not None and result.task_exit:
                     return result.task_exit
+        self.on_moment("finished", "")
         return 0
 
     def _run_element(self, element: str, runid: int) -> ElementResult | None:

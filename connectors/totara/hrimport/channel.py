@@ -110,7 +110,7 @@ class HrImportChannel:
     def submit(self, changes: Sequence[Change]) -> Receipt:
         """Write the changes of one kind into a file, check it, and hand it over if the site's folder is clear."""
         self.drive()
-        entry = self._spool.new(ELEMENTS[changes[0].kind])
+        entry = self._spool.new(ELEMENTS[changes[0].kind], self._clock())
         self._write(entry, changes)
         older = self._untaken(entry)
         if older is None or not self._merge(older, entry):
@@ -125,6 +125,21 @@ class HrImportChannel:
             self._drop.remove(temporary_name(older.element, older.token))
         self._advance(entry)
         return Receipt(entry.token, tuple(changes))
+
+    def recall(self, changes: Sequence[Change], since: float) -> Receipt | None:
+        """The receipt of changes that were written down here at or after a moment, though nobody noted it."""
+        element = ELEMENTS[changes[0].kind]
+        for light in reversed(self._spool.entries()):
+            if light.element != element or light.created_at < since:
+                continue
+            entry = self._spool.load(light.token)
+            if entry is None:
+                continue
+            named = {key for row in entry.rows for key in row.keys} | entry.refused.keys()
+            covered = tuple(change for change in changes if _name(change) in named)
+            if covered:
+                return Receipt(entry.token, covered)
+        return None
 
     def _untaken(self, entry: SpoolEntry) -> SpoolEntry | None:
         """The last file of the same element, if the site has not taken it yet."""
