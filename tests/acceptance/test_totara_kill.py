@@ -6,17 +6,15 @@ import os
 import random
 import shutil
 import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.cli.main import main
 from bridge.store import Store, journal, state
 from connectors.totara import channels, spool
 from connectors.totara.hrimport import delivery
+from tests.acceptance.forked import Ended, forked
 from tests.acceptance.program import COMPANY, rows, small_model, write_rows
 from tests.acceptance.totara_site import SETTINGS, TotaraBench, totara_bench
 
@@ -39,63 +37,9 @@ WRITES = (
 """All that the program writes on the way: its store, its spool, the site's folder. Before and after each is a step."""
 
 
-class Ended:
-    """How a command in a process of its own ended: its exit code (-9 where it was killed), and the steps it took."""
-
-    def __init__(self, status: int, told: Path) -> None:
-        self.code = os.waitstatus_to_exitcode(status)
-        self.steps = int(told.read_text("utf-8")) if told.is_file() else 0
-
-
 def run(bench: TotaraBench, *arguments: str, at: int = 0) -> Ended:
-    """Run a command in a process forked from this one, which is killed with SIGKILL at a step (0: never)."""
-    told = bench.folder / ".steps"
-    told.unlink(missing_ok=True)
-    child = os.fork()
-    if child == 0:
-        _be_the_program(bench, arguments, at, told)
-    _, status = os.waitpid(child, 0)
-    return Ended(status, told)
-
-
-def _be_the_program(bench: TotaraBench, arguments: tuple[str, ...], at: int, told: Path) -> None:
-    """What the forked process does; it never returns."""
-    code = 70
-    try:
-        silence = os.open(bench.folder / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        os.chdir(bench.folder)
-        os.environ.update(bench.environment())
-        count = 0
-
-        def step() -> None:
-            nonlocal count
-            count += 1
-            if count == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        def around(real: Callable[..., Any]) -> Callable[..., Any]:
-            def hooked(*args: Any, **more: Any) -> Any:
-                """Take a step, do it, take a step."""
-                step()
-                answer = real(*args, **more)
-                step()
-                return answer
-
-            return hooked
-
-        for owner, names in WRITES:
-            for name in names:
-                setattr(owner, name, around(getattr(owner, name)))
-        sys.argv = ["lms-bridge", *arguments]
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 0
-        told.write_text(str(count), "utf-8")
-    finally:
-        os._exit(code)
+    """Run a command in a process of its own, which is killed at a step (0: never)."""
+    return forked(bench.folder, bench.environment(), arguments, counted=WRITES, at=at)
 
 
 def push(bench: TotaraBench, at: int = 0) -> Ended:
@@ -103,20 +47,15 @@ def push(bench: TotaraBench, at: int = 0) -> Ended:
     return run(bench, "push", *TODAY, "--yes", "--initial", "--json", at=at)
 
 
-def said(bench: TotaraBench) -> str:
-    """Return the end of what the commands said."""
-    return (bench.folder / "said.txt").read_text("utf-8")[-2000:]
-
-
 def until_done(bench: TotaraBench, nights: int = 5) -> None:
     """Push and let nights pass until a push says that nothing is open."""
     for _ in range(nights):
-        code = push(bench).code
-        if code == 0:
+        ended = push(bench)
+        if ended.code == 0:
             return
-        assert code == 5, said(bench)
+        assert ended.code == 5, ended.err
         bench.night()
-    pytest.fail(f"still not done after {nights} nights: {said(bench)}")
+    pytest.fail(f"still not done after {nights} nights: {ended.out}")
 
 
 @pytest.fixture(scope="module")
@@ -160,17 +99,17 @@ def both_days(bench: TotaraBench, first: int = 0, second: int = 0) -> tuple[int,
 
     Returns the steps of the two, 0 for one that was killed.
     """
-    assert run(bench, "ingest", "--file", "day1.csv", *TODAY).code == 0, said(bench)
+    assert run(bench, "ingest", "--file", "day1.csv", *TODAY).code == 0
     sent = push(bench, first)
-    assert sent.code == (-signal.SIGKILL if first else 5), said(bench)
+    assert sent.code == (-signal.SIGKILL if first else 5), sent.err
     if first % 2:
         bench.night()
     until_done(bench)
-    assert run(bench, "ingest", "--file", "day2.csv", *TODAY).code == 0, said(bench)
-    assert push(bench).code == 5, said(bench)
+    assert run(bench, "ingest", "--file", "day2.csv", *TODAY).code == 0
+    assert push(bench).code == 5
     bench.night()
     settled = push(bench, second)
-    assert settled.code == (-signal.SIGKILL if second else 0), said(bench)
+    assert settled.code == (-signal.SIGKILL if second else 0), settled.err
     until_done(bench)
     return sent.steps, settled.steps
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.forked import Ended, forked
 from tests.acceptance.program import COMPANY, rows
 from tests.acceptance.totara_site import SETTINGS, TotaraBench, totara_bench
 
@@ -26,6 +27,15 @@ decisions = "title_truth.csv"
 TODAY = ("--as-of", "2026-12-31")
 
 
+# A model and thousands of people go through ten times: on a busy machine that takes its time.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+def run(bench: TotaraBench, *arguments: str) -> Ended:
+    """Run a command in a process of its own."""
+    return forked(bench.folder, bench.environment(), arguments)
+
+
 class Nights:
     """What each command said, and what the site held after each night."""
 
@@ -36,15 +46,15 @@ class Nights:
 
     def ingest(self, name: str, file: Path) -> None:
         """Take a file in."""
-        answer = self.bench.run("ingest", "--file", str(file), *TODAY, "--json")
+        answer = run(self.bench, "ingest", "--file", str(file), *TODAY, "--json")
         self.said[name] = {**answer.json, "code": answer.code}
 
     def push(self, name: str, *more: str) -> None:
         """Push, let the site have its night, push again, and note what is there then."""
         before = self.bench.taken()
-        first = self.bench.run("push", *TODAY, "--yes", "--json", *more, timeout=280)
+        first = run(self.bench, "push", *TODAY, "--yes", "--json", *more)
         self.bench.night()
-        second = self.bench.run("push", *TODAY, "--yes", "--json", *more, timeout=280)
+        second = run(self.bench, "push", *TODAY, "--yes", "--json", *more)
         held = self.bench.snapshot()
         self.after[name] = {
             "codes": (first.code, second.code),
@@ -87,7 +97,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
         told.push("confirmed")
         told.ingest("third", COMPANY / "hris_people_day3_dirty.csv")
         told.push("third")
-        answer = bench.run("feed", "release", "hr", "--partial", "--reason", "good rows alone", *TODAY, "--json")
+        answer = run(bench, "feed", "release", "hr", "--partial", "--reason", "good rows alone", *TODAY, "--json")
         told.said["released"] = {**answer.json, "code": answer.code}
         told.push("released")
         yield told
@@ -214,9 +224,9 @@ def test_released_in_part_the_third_day_changes_one_title_and_removes_nobody(nig
 
 def test_the_journal_tells_what_became_of_each_change(nights: Nights) -> None:
     """`runs show` of the first push: every change applied, by kind, though the answers came a night later."""
-    runs = nights.bench.run("runs", "--json").json["runs"]
+    runs = run(nights.bench, "runs", "--json").json["runs"]
     first = min(one["id"] for one in runs if one["verb"] == "push")
-    shown = nights.bench.run("runs", "show", str(first), "--json").json
+    shown = run(nights.bench, "runs", "show", str(first), "--json").json
     assert {(one["kind"], one["action"], one["state"]): one["count"] for one in shown["journal"]} == {
         ("competency", "create", "applied"): 2_495,
         ("organisation", "create", "applied"): 218,
