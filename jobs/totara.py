@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bridge.ports import FixConfiguration
@@ -66,7 +65,8 @@ def simulate(
 ) -> int:
     """Serve a simulated Totara on loopback until interrupted; return its exit code.
 
-    `announce` is told addresses and secrets, as lines of a `.env`. `frameworks` are written KIND=ID. Raises FixConfiguration for one that is not.
+    `announce` is told addresses and secrets, as lines of a `.env`. `frameworks` are written KIND=ID. Raises
+    FixConfiguration for one that is not.
     """
     made: list[tuple[str, str]] = []
     for given in frameworks:

@@ -279,6 +279,12 @@ class TotaraConnector:
             raise FixConfiguration(f"The {kind}s of this site go in by files, and no files directory is named.")
         return self._files.submit(changes)
 
+    def guard(self, check: Callable[[bool], None]) -> None:
+        """Ask `check` right before a file is handed over or a request goes out; it raises StopRun where it may not."""
+        for one in (self._files, self._api):
+            if one is not None:
+                one.guard(check)
+
     def recall(self, changes: Sequence[Change], since: float) -> Receipt | None:
         """The receipt of changes that were put into a file by a run that died before it could note that."""
         return self._files.recall(changes, since) if self._files is not None else None

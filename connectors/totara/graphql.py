@@ -98,6 +98,11 @@ class GraphQlClient:
         self._lock = threading.Lock()
         self._token: tuple[str, float] | None = None
         self._spent: list[tuple[float, int]] = []
+        self._may_send: Callable[[bool], None] = lambda _writes: None
+
+    def guard(self, check: Callable[[bool], None]) -> None:
+        """Ask `check` before each request whether it may be sent, telling it whether that writes."""
+        self._may_send = check
 
     # -- token ------------------------------------------------------------------------------------
 
@@ -165,6 +170,7 @@ class GraphQlClient:
             token = self.token()
             headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
             url = self._base + _GRAPHQL_PATH
+            self._may_send(write)
             try:
                 reply = self._transport.post(url, json.dumps(payload).encode(), headers)
             except TransportFault as error:

@@ -8,7 +8,7 @@ sent: a site drops what it does not know without a word.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from bridge.ports import (
@@ -73,6 +73,10 @@ class GraphQlChannel:
             POSITION: Places(POSITION, hierarchies),
         }
         self._proven: Proven | None = None
+
+    def guard(self, check: Callable[[bool], None]) -> None:
+        """Ask `check` before each request whether it may be sent."""
+        self._client.guard(check)
 
     def proven(self) -> Proven:
         """What the site showed it can do, asked once."""

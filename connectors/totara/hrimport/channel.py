@@ -100,6 +100,11 @@ class HrImportChannel:
         self._clock = clock
         self._shown = shown
         self._spool = Spool(options.spool)
+        self._may_send: Callable[[bool], None] = lambda _writes: None
+
+    def guard(self, check: Callable[[bool], None]) -> None:
+        """Ask `check` before a file is handed over whether it may be."""
+        self._may_send = check
 
     def _group(self, kind: str) -> Hierarchies | People:
         """Who knows a kind's items and rows."""
@@ -394,6 +399,7 @@ class HrImportChannel:
             entry.stored_before = sorted(self._drop.stored())
             self._spool.save(entry)
 
+        self._may_send(True)
         ours = {f"{one.element}.csv" for one in self._spool.entries() if one.state == DELIVERED}
         try:
             deliver(
