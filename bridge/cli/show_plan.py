@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 from bridge.cli.screen import Screen
-from bridge.ports import Action, Capabilities, Change, KindSpec, Removal, Severity, Value
+from bridge.ports import Action, Capabilities, Change, Fields, KindSpec, Removal, Severity, Value
 from bridge.sync.plan import ChangePlan
 from bridge.sync.policy import Stance
 
@@ -96,7 +96,7 @@ def _show_groups(screen: Screen, spec: KindSpec, changes: Iterable[Change], show
 
 def _line(change: Change, spec: KindSpec) -> str:
     """Return a change as one line: what is done to what, and how it differs."""
-    name = (change.after or change.before or {}).get("name") or (change.after or change.before or {}).get("title")
+    name = _name(change.after or change.before or {})
     called = f"{change.key}  {_text(name)}" if name else change.key
     verb = "erase" if change.erase else _word(change.action, spec)
     again = " (puts back what was changed in the LMS)" if change.drift else ""
@@ -116,6 +116,18 @@ def _line(change: Change, spec: KindSpec) -> str:
             return f"{verb} {called}  (under {change.parent}){again}"
         case _:
             return f"{verb} {called}{again}"
+
+
+def _name(fields: Fields) -> Value:
+    """Return what an object is called: its name or title, or a person's names under whatever the LMS calls them."""
+    for one in ("name", "title"):
+        if fields.get(one):
+            return fields[one]
+    for first, last in (("firstname", "lastname"), ("first_name", "last_name")):
+        names = " ".join(str(fields[part]) for part in (first, last) if fields.get(part))
+        if names:
+            return names
+    return None
 
 
 def _text(value: Value) -> str:

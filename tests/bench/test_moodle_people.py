@@ -56,6 +56,7 @@ def night(here: Place, number: int, kinds: frozenset[str], clock: Nights) -> tup
 
 
 @pytest.mark.bench
+@pytest.mark.timeout(3600)
 def test_requests_for_4000_people(here: Place) -> None:
     """First night, unchanged nights, all plans read back within the rotation, and the second day's feed."""
     clock = Nights()
