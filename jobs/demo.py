@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from bridge.settings import load_settings
 from bridge.sync.clock import Clock
 from bridge.sync.pull import PullOrder
+from bridge.sync.push import WATCHING, Watching
 from connectors.simulators.moodle import MoodleSimulator, SimulatorConfig
 from jobs import check, pull, push
 from jobs.samples import sample_company, sample_scales
@@ -40,7 +42,17 @@ class DemoReport:
         return {"ok": self.ok, "wrong": self.wrong, **self.numbers}
 
 
-def demo(folder: Path, model: Path | None, latency: float, say: Callable[[str], None]) -> DemoReport:
+Show = Callable[[], AbstractContextManager[Watching]]
+"""Shows how far a push is, for as long as the context lasts."""
+
+
+def demo(
+    folder: Path,
+    model: Path | None,
+    latency: float,
+    say: Callable[[str], None],
+    show: Show = lambda: nullcontext(WATCHING),
+) -> DemoReport:
     """Push a competency model into a simulated Moodle, tamper with it, undo, and pull completions back.
 
     Everything it writes lies in `folder`, which is emptied first if an earlier demonstration made it.
@@ -58,7 +70,7 @@ def demo(folder: Path, model: Path | None, latency: float, say: Callable[[str], 
         with workplace(load_settings(folder.absolute(), variables), None) as place:
             say(f"A simulated Moodle 4.5 runs at {moodle.url}; the job architecture comes from {model}.")
             _check(place, model, say, report)
-            _push_twice(place, moodle, model, say, report)
+            _push_twice(place, moodle, model, say, report, show)
             _tamper(place, moodle, model, say, report)
             _bring_back(place, folder, say, report)
     for what in report.wrong:
@@ -83,11 +95,12 @@ def _check(place: Workplace, model: Path, say: Callable[[str], None], report: De
 
 
 def _push_twice(
-    place: Workplace, moodle: MoodleSimulator, model: Path, say: Callable[[str], None], report: DemoReport
+    place: Workplace, moodle: MoodleSimulator, model: Path, say: Callable[[str], None], report: DemoReport, show: Show
 ) -> None:
     say(f"\n$ lms-bridge push --model {model} --yes")
     began = time.monotonic()
-    first = push.push(place, push.Wish(model), Clock())
+    with show() as watching:
+        first = push.push(place, push.Wish(model), Clock(), watching=watching)
     seconds = time.monotonic() - began
     requests = moodle.requests.total
     for kind, actions in first.tally.to_json().items():
@@ -117,16 +130,26 @@ def _tamper(
     for drift in plan.drifts:
         say(f"  ! {drift.kind} {drift.key} {drift.field}: “{drift.applied}” → “{drift.actual}” ({drift.stance.value})")
     report.expect("the edit shows as drift", [drift.actual for drift in plan.drifts] == ["Edited by hand in Moodle"])
-    push.push(place, push.Wish(model), Clock())
+    back = push.push(place, push.Wish(model), Clock())
     say(f"After a push it is “{victim['shortname']}” again.")
     report.expect("the edit is put back", victim["shortname"] == was)
+    say(f"\n$ lms-bridge undo {back.run_id} --yes")
+    push.undo(place, back.run_id, Clock())
+    say(f"Undone, it is “{victim['shortname']}” once more, and pushes leave it so until it is released.")
+    held = push.push(place, push.Wish(model), Clock())
+    report.expect("the undo holds", not held.plan.changes and victim["shortname"] == "Edited by hand in Moodle")
+    say(f"\n$ lms-bridge undo {back.run_id} --release")
+    say(f"{push.release(place, back.run_id):,} released.")
+    push.push(place, push.Wish(model), Clock())
+    report.expect("once released it is put back", victim["shortname"] == was)
 
 
 def _bring_back(place: Workplace, folder: Path, say: Callable[[str], None], report: DemoReport) -> None:
     say("\n$ lms-bridge pull")
     first = pull.pull(place, PullOrder(), Clock())
     for kind, counts in first.counts().items():
-        say(f"  {kind}: " + ", ".join(f"{number:,} {word}" for word, number in counts.items() if number))
+        counted = ", ".join(f"{number:,} {word}" for word, number in counts.items() if number)
+        say(f"  {kind}: {counted or 'none yet'}")
     target = folder / "completions.csv"
     say(f"\n$ lms-bridge export completions --to {target}")
     rows = pull.export(place, "completions", target)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,8 @@ import typer
 from bridge.cli.options import JsonOption
 from bridge.cli.screen import FAILED, Screen
 from bridge.ports import FixConfiguration
+from bridge.sync.plan import ChangePlan
+from bridge.sync.push import Watching
 from jobs import demo as demonstration
 from jobs import simulate as job
 from jobs import totara as totara_job
@@ -180,7 +184,20 @@ def demo(
 ) -> None:
     """Run the main job end to end against a simulated Moodle: check, plan, push, push again, drift, undo, pull."""
     screen = Screen(as_json)
-    report = demonstration.demo(folder, model, latency, screen.say)
+    report = demonstration.demo(folder, model, latency, screen.say, lambda: _watched(screen))
     screen.give(report.to_json())
     if not report.ok:
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _watched(screen: Screen) -> Iterator[Watching]:
+    """Show how far a push is, without asking anybody."""
+    with screen.busy("Comparing the files with the LMS") as busy:
+        numbers = count(1)
+
+        def begin(plan: ChangePlan) -> bool:
+            busy.count("Writing", len(plan.changes))
+            return True
+
+        yield Watching(begin, lambda _change, _state: busy.reached(next(numbers)))

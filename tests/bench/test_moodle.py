@@ -13,8 +13,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -27,9 +28,9 @@ from bridge.sync.push import push
 from bridge.sync.running import Rules
 from connectors.moodle.connector import MoodleConnector
 from connectors.moodle.options import MoodleOptions
-from connectors.simulators.moodle import CostModel, MoodleSimulator, SimulatorConfig
+from connectors.simulators.moodle import MoodleSimulator
 from jobs.push import read_model
-from tests.acceptance.program import COMPANY, ROOT, SETTINGS, scales, write_rows
+from tests.acceptance.program import COMPANY, ROOT, SETTINGS, write_rows
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]
 
@@ -50,15 +51,30 @@ def bare_model() -> Architecture:
     )
 
 
-def measured_moodle() -> MoodleSimulator:
-    """Return a server that takes as long as a measured one, with the sample's scales."""
-    moodle = MoodleSimulator(SimulatorConfig(latency=NETWORK, cost=CostModel.measured()))
-    for name, labels in scales(COMPANY):
-        moodle.seed.scale(name, labels)
-    return moodle
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A simulated Moodle in a process of its own: its work is not done at the cost of what is measured."""
+
+    url: str
+    token: str
+
+    def ask(self, what: str) -> Any:
+        """Return what the server knows of itself."""
+        return requests.get(f"{self.url}/_simulator/{what}", timeout=60).json()
+
+    def count_anew(self) -> None:
+        """Begin to count requests from none."""
+        requests.post(f"{self.url}/_simulator/stats/reset", timeout=60)
 
 
-def one_call_at_a_time(moodle: MoodleSimulator, model: Architecture) -> float:
+@contextmanager
+def measured_moodle(folder: Path) -> Iterator[Server]:
+    """A server that takes as long as a measured one, with the sample's scales."""
+    with serving(folder, "--empty", "--latency", str(NETWORK), "--measured-cost") as told:
+        yield Server(told["MOODLE_URL"], told["MOODLE_TOKEN"])
+
+
+def one_call_at_a_time(moodle: Server, model: Architecture) -> float:
     """Create the model as a simple script would: one call a competency on one connection. Return the seconds."""
     session = requests.Session()
     url = f"{moodle.url}/webservice/rest/server.php"
@@ -69,7 +85,7 @@ def one_call_at_a_time(moodle: MoodleSimulator, model: Architecture) -> float:
         answer = session.post(url, data=form, timeout=60).json()
         return int(answer["id"])
 
-    scale_ids = {row["name"]: row["id"] for row in moodle.db.scales.rows.values()}
+    scale_ids = {row["name"]: row["id"] for row in moodle.ask("snapshot")["scales"].values()}
     began = time.monotonic()
     frameworks: dict[str, int] = {}
     for framework in model.frameworks:
@@ -111,21 +127,23 @@ def parents_first(competencies: tuple[Competency, ...]) -> Iterator[Competency]:
 def test_a_push_is_at_least_fifteen_times_faster_than_one_call_at_a_time(tmp_path: Path) -> None:
     """The same 2,495 competencies into the same server; the push also reads, compares and keeps its journal."""
     model = bare_model()
-    with measured_moodle() as moodle:
+    with measured_moodle(tmp_path) as moodle:
+        moodle.count_anew()
         slow = one_call_at_a_time(moodle, model)
-        slow_requests = moodle.requests.total
-    with measured_moodle() as moodle:
+        slow_requests = moodle.ask("stats")["requests"]
+    with measured_moodle(tmp_path) as moodle:
         store = Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
         port = MoodleConnector(MoodleOptions(url=moodle.url, token=SecretStr(moodle.token)))
         began = time.monotonic()
         report = push("here", port, store, Desired(model), Rules(), Clock())
         fast = time.monotonic() - began
         assert report.tally.count("applied") == 2497
-        fast_requests, connections = moodle.requests.total, moodle.requests.in_flight_high
-        moodle.requests.reset()
+        counted = moodle.ask("stats")
+        fast_requests, connections = counted["requests"], counted["in_flight_high"]
+        moodle.count_anew()
         began = time.monotonic()
         again = push("here", port, store, Desired(model), Rules(), Clock())
-        unchanged, unchanged_requests = time.monotonic() - began, moodle.requests.total
+        unchanged, unchanged_requests = time.monotonic() - began, moodle.ask("stats")["requests"]
         assert not again.plan.changes
         port.close()
         store.close()
