@@ -158,10 +158,10 @@ class Daemon:
         """Begin to run schedules, first those that were missed or cut off while nobody ran them."""
         name_process(f"daemon-{self._holder.rpartition(':')[2]}")
         self._alive()
-        if self._endpoints is not None:
-            self._endpoints.start()
         self._plan(beginning=True)
         self._scheduler.start()
+        if self._endpoints is not None:
+            self._endpoints.start()
         _log.info("daemon begins", pid=os.getpid(), schedules=len(self._settings.schedules), store=_shown(self._store))
 
     def run(self) -> int:

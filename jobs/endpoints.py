@@ -68,6 +68,11 @@ class Endpoints:
         host, port = self._server.server_address[:2]
         return f"{host!s}:{port}"
 
+    @property
+    def answering(self) -> bool:
+        """True from the moment on at which it answers."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to answer."""
         self._thread.start()

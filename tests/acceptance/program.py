@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,8 @@ class Workbench:
     folder: Path
     moodle: MoodleSimulator
     more: dict[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    """What every command said, and how it stood in the process list."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment the commands run in: nothing of ours but the site's address and token."""
@@ -67,7 +70,7 @@ class Workbench:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `lms-bridge` with arguments."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "bridge", *arguments],
             cwd=self.folder,
             env=self.environment(),
@@ -76,6 +79,8 @@ class Workbench:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.said.append(in_process_list(process.pid))
+        return process
 
     def run(self, *arguments: str, timeout: float = 120) -> Answer:
         """Run `lms-bridge` with arguments to its end."""
@@ -86,6 +91,7 @@ class Workbench:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             raise
+        self.said += [out, err]
         return Answer(process.returncode, out, err)
 
 
@@ -99,7 +105,34 @@ def workbench(
     with MoodleSimulator(config or SimulatorConfig(latency=latency)) as moodle:
         for name, labels in scales(COMPANY):
             moodle.seed.scale(name, labels)
-        yield Workbench(folder, moodle)
+        bench = Workbench(folder, moodle)
+        yield bench
+        assert leaks(bench, [moodle.token]) == []
+
+
+def in_process_list(pid: int) -> str:
+    """Return the command line of a process, as everybody on the machine may read it."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def leaks(bench: Workbench, secrets: Iterable[str]) -> list[str]:
+    """Return where secrets turned up: in what commands said, in the process list, in a URL, in any file that was
+    written (logs, plans, reports, exports, the store), also inside zip files."""
+    found = []
+    texts = {f"output {number}": text.encode() for number, text in enumerate(bench.said)}
+    texts |= {f"request {target}": target.encode() for target in bench.moodle.requests.targets}
+    for path in bench.folder.rglob("*"):
+        if path.is_file():
+            texts[str(path)] = path.read_bytes()
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    texts |= {f"{path} {name}": archive.read(name) for name in archive.namelist()}
+    for secret in secrets:
+        found += [f"{secret} in {place}" for place, text in texts.items() if secret.encode() in text]
+    return found
 
 
 def scales(folder: Path) -> list[tuple[str, list[str]]]:

@@ -61,12 +61,16 @@ class RequestLog:
     connections: int = 0
     in_flight: int = 0
     in_flight_high: int = 0
+    targets: set[str] = field(default_factory=set)
+    """Paths that were asked for, with their queries; no more than a thousand of them."""
     entries: deque[tuple[int, str, int, int]] = field(default_factory=lambda: deque(maxlen=20000))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self) -> int:
+    def begin(self, target: str = "") -> int:
         """Count a request in and return its number, from 1."""
         with self._lock:
+            if len(self.targets) < 1000:
+                self.targets.add(target)
             self.total += 1
             self.in_flight += 1
             self.in_flight_high = max(self.in_flight_high, self.in_flight)
@@ -214,7 +218,7 @@ class HttpServer:
         if path.startswith("/_simulator/"):
             status, value = self._control(method, path.removeprefix("/_simulator/"), body)
             return Reply(status, JSON, json.dumps(value).encode())
-        index = self.log.begin()
+        index = self.log.begin(target)
         request = Request(self, index, method, path, query, headers, body)
         reply = Reply(500, HTML, b"")
         try:
