@@ -39,6 +39,9 @@ class EvidenceWeights:
     department_family: float = 0.35
     prior: float = 0.8
     own_series: float = 0.1
+    family: float = 1.0
+    """What a whole family's likeness to a group adds to that of each of its positions."""
+    family_temperature: float = 2.0
     other_series: float = 0.7
     fit: float = 0.5
 
@@ -70,13 +73,29 @@ class GroupSpace:
         self._codes = [group.code.casefold() for group in self.groups]
         self.steps = np.array([t.level.step for t in titles], np.float32)
         self.position_index = matcher.catalogue.slots
+        self._family_of, self._family_members = _families(matcher)
         self._series, self._series_members, self._position_steps = _series(matcher)
 
     def prior(self, rows: Integers) -> Floats:
         """Probability of every position (columns) for the groups ROWS before any decision."""
         scores = self.scored.scores[self.title_index[rows]] + self.department_scores[self.department_index[rows]]
+        scores = scores + self._family_opinion(scores)
         exponent = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(exponent / exponent.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    def _family_opinion(self, scores: Floats) -> Floats:
+        """What the positions of each family say together: one that nothing in its family supports is a chance likeness.
+
+        Large families are held back, or they would win by their numbers.
+        """
+        member = self._family_members
+        if member.shape[1] < _FAMILIES or self.matcher.space.many_titles:
+            # Positions known by many titles are told apart by those better than by their family.
+            return np.zeros_like(scores)
+        near = np.exp((scores - scores.max(axis=1, keepdims=True)) / self.weights.family_temperature)
+        mass = near @ member / np.sqrt(member.sum(axis=0))
+        opinion = self.weights.family * np.log(mass / mass.sum(axis=1, keepdims=True) + 1e-9)
+        return np.asarray(opinion[:, self._family_of], dtype=np.float32)
 
     def nearness(self, rows: Integers, columns: Integers) -> Floats:
         """How loudly a decision on each group of COLUMNS speaks for each group of ROWS (its own included)."""
@@ -191,17 +210,13 @@ class GroupSpace:
         """How much more often than elsewhere the decisions of a row's department go to each position's
         family.
         """
-        positions = self.matcher.positions
-        families = {family: i for i, family in enumerate(sorted({p.family for p in positions}))}
-        of_position = np.array([families[p.family] for p in positions], np.int64)
-        member = np.zeros((len(positions), len(families)), np.float32)
-        member[np.arange(len(positions)), of_position] = 1
+        of_position, member = self._family_of, self._family_members
         decided = np.asarray(shares @ member, dtype=np.float32)
         here = (self.department_index[rows][:, None] == self.department_index[columns][None, :]).astype(np.float32)
         if leave_out_self:
             here[rows[:, None] == columns[None, :]] = 0
         here *= self._departments_named[self.department_index[rows]][:, None]
-        overall = (decided.sum(axis=0) + 1.0) / (decided.sum() + len(families))
+        overall = (decided.sum(axis=0) + 1.0) / (decided.sum() + member.shape[1])
         counts = here @ decided
         share = (counts + 3.0 * overall[None, :]) / (counts.sum(axis=1, keepdims=True) + 3.0)
         return np.asarray((share / overall[None, :])[:, of_position], dtype=np.float32)
@@ -223,6 +238,19 @@ def _cosines(vectors: tuple[Any, Floats | None], rows: Integers, columns: Intege
     if meaning is not None:
         alike = 0.5 * alike + 0.5 * (meaning[left] @ meaning[right].T)
     return np.asarray(alike[back][:, forth], dtype=np.float32)
+
+
+_FAMILIES = 3
+"""With fewer families than this, which one it is says nothing."""
+
+
+def _families(matcher: Matcher) -> tuple[Integers, Floats]:
+    """The family of each position, and a row of membership for each position."""
+    families = {family: i for i, family in enumerate(sorted({p.family for p in matcher.positions}))}
+    of_position = np.array([families[p.family] for p in matcher.positions], np.int64)
+    member = np.zeros((len(of_position), len(families)), np.float32)
+    member[np.arange(len(of_position)), of_position] = 1
+    return of_position, member
 
 
 def _series(matcher: Matcher) -> tuple[Integers, Any, Floats]:
