@@ -74,6 +74,18 @@ class _Words:
     conditions: dict[str, str]
     levels: dict[str, int]
     numerals: dict[str, int]
+    telling: frozenset[str]
+    """Words that stand in any of these lists."""
+    telling_endings: tuple[str, ...]
+
+    def silent(self, words: Sequence[str]) -> bool:
+        """Whether none of WORDS can say anything about level or track: most of a large gazetteer does not."""
+        return self.telling.isdisjoint(words) and not any(
+            word.isdigit() or word.endswith(self.telling_endings) for word in words
+        )
+
+
+_SILENT = LevelReading(None, "professional", "IC", (), (), frozenset())
 
 
 @lru_cache(maxsize=1)
@@ -91,7 +103,11 @@ def _words() -> _Words:
     def endings(kind: str) -> list[tuple[str, str]]:
         return [(w[1:], value) for w, row_kind, value in rows if row_kind == kind and w.startswith("*")]
 
+    kinds = ("seniority", "manager", "contract", "level", "numeral")
+    telling = {word for kind in kinds for words in of(kind) for word in words.split()}
     return _Words(
+        telling=frozenset(telling | {"level", "grade", "stufe", "niveau", "nivel"}),
+        telling_endings=tuple(ending for kind in ("seniority", "manager") for ending, _ in endings(kind)),
         seniority=of("seniority"),
         endings=tuple(endings("seniority")),
         manager=frozenset(of("manager")),
@@ -108,6 +124,8 @@ def _words() -> _Words:
 def read_level(words: Sequence[str]) -> LevelReading:
     """Reads WORDS, a title in lower case with its abbreviations spelled out."""
     known = _words()
+    if known.silent(words):
+        return _SILENT
     consumed: set[int] = set()
     conditions = _conditions(words, known, consumed)
     level = _level(words, known, consumed)

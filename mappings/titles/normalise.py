@@ -36,6 +36,7 @@ _ELISION = re.compile(r"\b([dl])'(?=[a-z]{3})")
 _BRACKET = re.compile(r"[\[({]([^\])}]*)[\])}]")
 _WORD = re.compile(r"c\+\+|c#|f#|\.net\b|r&d\b|[a-z0-9]+(?:'[a-z]+)?")
 _COMMA = re.compile(r"\s*,\s*|\s+[-–—|:]\s+|\s*[;|]\s*")
+_PARTS = re.compile(r"[\[({,;|:–—-]")
 _FOLD = str.maketrans({"ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ı": "i", "’": "'"})
 _SPELLING = {
     "programme": "program", "programmes": "programs", "centre": "center", "labour": "labor",
@@ -235,6 +236,8 @@ def normalise_all(
 
 
 def _specialism(folded: str) -> str:
+    if not _PARTS.search(folded):
+        return ""
     bracketed = [part.strip() for part in _BRACKET.findall(folded) if len(part.strip()) > 1]
     plain = _BRACKET.sub(" ", folded)
     parts = [part.strip(" .-") for part in _COMMA.split(plain)]
