@@ -92,8 +92,7 @@ class HierarchyImport:
                     row.outcome, row.rule = "refuse", stop.reason
         else:
             self.journal.add("info", f"{self.element}sync", "syncfinished")
-        self.result.rows.extend(RowOutcome(row.line, row.idnumber, row.outcome, row.rule) for row in self.rows)
-        self.result.rows.sort(key=lambda row: row.line)
+        self.result.take(RowOutcome(row.line, row.idnumber, row.outcome, row.rule) for row in self.rows)
         self.result.log = self.journal.rows
         return self.result
 

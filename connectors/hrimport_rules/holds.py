@@ -66,13 +66,14 @@ def _hold(
             state.presumed.add(element)
     elif element == "user":
         # Accounts once taken are not judged by their sign-in plugin again: it is installed there.
-        users = UserImport(state, replace(lenient, auth_plugins=None), now=0, keep_values=keep_values, keep_info=False)
+        trusting = replace(lenient, auth_plugins=None)
+        users = UserImport(state, trusting, now=0, keep_values=keep_values, keep_info=False, keep_rows=False)
         users.run(source)
         if settings.auth_plugins is not None:
             settings = replace(settings, auth_plugins=settings.auth_plugins | users.auth_seen)
     else:
         plain = lenient.with_element("jobassignment", updateidnumbers=False)
-        JobImport(state, replace(plain, allow_multiple_jobs=True), now=0, keep_info=False).run(source)
+        JobImport(state, replace(plain, allow_multiple_jobs=True), now=0, keep_info=False, keep_rows=False).run(source)
         # The managers' job column is imported only where jobs are linked by id number, which a site never forgets.
         state.previously_linked = bool({"managerjaidnumber", LEGACY_MANAGER_JOB} & set(headings))
     if settings.element(element).imported is None:

@@ -67,8 +67,10 @@ class JobImport:
         *,
         now: int,
         keep_info: bool,
+        keep_rows: bool = True,
     ) -> None:
         self.state = state
+        self.keep_rows = keep_rows
         self.settings = settings
         self.options = settings.element("jobassignment")
         self.now = now
@@ -100,10 +102,8 @@ class JobImport:
             self.journal.add("info", "sync", "syncfinished")
             if not self.options.updateidnumbers:
                 self.state.previously_linked = True
-        self.result.rows.extend(
-            RowOutcome(row.line, row.idnumber, row.outcome, row.rule, row.owner) for row in self.rows
-        )
-        self.result.rows.sort(key=lambda row: row.line)
+        if self.keep_rows:
+            self.result.take(RowOutcome(row.line, row.idnumber, row.outcome, row.rule, row.owner) for row in self.rows)
         self.result.log = self.journal.rows
         return self.result
 
@@ -417,7 +417,9 @@ class JobImport:
             job.idnumber = row.idnumber
         self._store(job, row, manager, temporary, created)
         code = "createdjobassignmentx" if created else "updatedjobassignmentx"
-        self.journal.add("info", "create" if created else "update", code, idnumber=row.idnumber, useridnumber=row.owner)
+        if self.journal.keep_info:
+            action = "create" if created else "update"
+            self.journal.add("info", action, code, idnumber=row.idnumber, useridnumber=row.owner)
         row.outcome, row.rule = "create" if created else "update", row.warning or code
         return ""
 

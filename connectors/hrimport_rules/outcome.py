@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from connectors.hrimport_rules.messages import text_of
@@ -37,11 +38,11 @@ class Journal:
     def __init__(self, element: str, *, keep_info: bool = True) -> None:
         self.element = element
         self.rows: list[LogRow] = []
-        self._keep_info = keep_info
+        self.keep_info = keep_info
 
     def add(self, logtype: str, action: str, code: str, **values: Any) -> None:
         """Log one message by its code; the values fill the text the site would show."""
-        if logtype == "info" and not self._keep_info:
+        if logtype == "info" and not self.keep_info:
             return
         info = text_of(code, values)
         if len(info) > 255:
@@ -73,6 +74,13 @@ class ElementResult:
     # Users switched off rather than deleted; they are in ``removed`` as well.
     suspended: list[str] = field(default_factory=list)
     log: list[LogRow] = field(default_factory=list)
+
+    def take(self, rows: Iterable[RowOutcome]) -> None:
+        """Add verdicts, in the order of the file's lines."""
+        dropped = bool(self.rows)
+        self.rows.extend(rows)
+        if dropped:
+            self.rows.sort(key=attrgetter("line"))
 
     def counts(self) -> dict[str, int]:
         """How many rows met each verdict."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,10 @@ class UserImport:
         now: int,
         keep_values: bool,
         keep_info: bool,
+        keep_rows: bool = True,
     ) -> None:
         self.state = state
+        self.keep_rows = keep_rows
         self.settings = settings
         self.options = settings.element("user")
         self.now = now
@@ -115,8 +118,8 @@ class UserImport:
                 row.outcome, row.rule = "refuse", stop.reason
         else:
             self.journal.add("info", "usersync", "syncfinished")
-        self.result.rows.extend(RowOutcome(row.line, row.idnumber, row.outcome, row.rule) for row in self.rows)
-        self.result.rows.sort(key=lambda row: row.line)
+        if self.keep_rows:
+            self.result.take(RowOutcome(row.line, row.idnumber, row.outcome, row.rule) for row in self.rows)
         self.result.log = self.journal.rows
         return self.result
 
@@ -372,16 +375,24 @@ class UserImport:
                 row.username = clean
 
     def _check_in_site(self, code: str, column: str) -> None:
-        owners: dict[str, list[str]] = {}
+        value_of: Callable[[User | _Row], str | None] = attrgetter(column)
+        owners: dict[str, str] = {}
+        shared: dict[str, list[str]] = {}
         for user in self.state.users.values():
-            value = (user.username if column == "username" else user.email).lower()
-            if value:
-                owners.setdefault(value, []).append(user.idnumber)
+            value = (value_of(user) or "").lower()
+            if value in owners:
+                shared.setdefault(value, [owners[value]]).append(user.idnumber)
+            elif value:
+                owners[value] = user.idnumber
         if not owners:
             return
         for row in self._counted():
-            text = (row.username if column == "username" else row.email) or ""
-            for idnumber in owners.get(text.lower(), ()):
+            text = value_of(row) or ""
+            value = text.lower()
+            owner = owners.get(value)
+            if owner is None or (owner == row.idnumber and value not in shared):
+                continue
+            for idnumber in shared.get(value, [owner]):
                 if idnumber != row.idnumber:
                     self._refuse(row, code, value=text)
 
@@ -511,7 +522,8 @@ class UserImport:
                 row.rule = "allow_update"
             else:
                 changed.append((row, user))
-        for row in sorted(fresh, key=lambda row: row.idnumber):
+        told = self.journal.keep_info
+        for row in sorted(fresh, key=attrgetter("idnumber")):
             if not self.options.allow_create:
                 row.rule = "allow_create"
                 continue
@@ -519,7 +531,8 @@ class UserImport:
             if self.keep_values:
                 user.fields = {"auth": "manual", "lang": "en"}
             self._store(user, row)
-            self.journal.add("info", "createuser", "createduserx", idnumber=row.idnumber)
+            if told:
+                self.journal.add("info", "createuser", "createduserx", idnumber=row.idnumber)
             row.outcome, row.rule = "create", row.warning or "createduserx"
         for row, user in changed:
             if user.deleted:
@@ -531,7 +544,8 @@ class UserImport:
                 # Being in the file again lifts a suspension (order 79).
                 user.suspended = False
             self._store(user, row)
-            self.journal.add("info", "updateusers", "updateduserx", idnumber=row.idnumber)
+            if told:
+                self.journal.add("info", "updateusers", "updateduserx", idnumber=row.idnumber)
             row.outcome, row.rule = "update", row.warning or "updateduserx"
 
     def _store(self, user: User, row: _Row) -> None:
