@@ -106,10 +106,10 @@ class People:
                 owners[one.key] = {one.person}
                 continue
             items.append(self._job(one, workforce, gone, main))
-        # Of somebody certainly gone no feed lists a job any more: those known from before end.
-        listed = {item.key for item in items}
+        # Of somebody who left no feed lists a job any more: those known from before end.
+        listed, left = {item.key for item in items}, workforce.absent | gone
         for key, owner in sorted(self.owners.items()):
-            if owner in workforce.absent and key not in listed:
+            if owner in left and key not in listed:
                 items.append(Item(JOB, key, {"end": self._last_day(key).isoformat()}, make=False))
         self.wanted_jobs = frozenset(item.key for item in items)
         return items

@@ -175,13 +175,15 @@ def test_the_second_day_leaves_the_40_absent_as_they_are(nights: Nights) -> None
 
 
 def test_a_second_file_without_them_suspends_the_40_and_ends_their_jobs(nights: Nights) -> None:
-    """The absence is certain now; nothing else changes, and nobody is deleted."""
+    """The absence is certain now; beside them only those change whose manager is gone; nobody is deleted."""
     assert nights.said["confirmed"]["absent"] == 40
     assert nights.changed("second", "confirmed", "users", "suspended") == gone()
     assert nights.changed("second", "confirmed", "jobs", "enddate") == gone()
+    reports = {row["employee_id"] for row in people(2) if row["manager_id"] in gone()} - gone()
+    assert nights.changed("second", "confirmed", "jobs", "manager") == reports
     assert nights.after["confirmed"]["said"]["counts"] == {
         "person": {"update": {"pending": 40}},
-        "job": {"update": {"pending": 40}},
+        "job": {"update": {"pending": 40 + len(reports)}},
     }
     assert nights.after["confirmed"]["users"].keys() == nights.after["second"]["users"].keys()
 
