@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bridge.feed_settings import FeedSettings
+from bridge.ports import SafetyLimit
 from bridge.settings import load_settings
 from bridge.sync.clock import Clock
 from bridge.sync.pull import PullOrder
 from bridge.sync.push import WATCHING, Watching
 from connectors.simulators.moodle import MoodleSimulator, SimulatorConfig
 from jobs import check, pull, push
+from jobs.feed_desk import context_of
+from jobs.ingest import FeedContext, Incoming, ingest
+from jobs.pilot import parse_scope
 from jobs.samples import sample_company, sample_scales
 from jobs.sites import Workplace, workplace
+
+TODAY = dt.date(2026, 12, 31)
+UNIT = "DIG-S"
+FIRST_DAY, SECOND_DAY, DIRTY_DAY = "hris_people_day1.csv", "hris_people_day2.csv", "hris_people_day3_dirty.csv"
+TITLES = "title_truth.csv"
 
 
 @dataclass(slots=True)
@@ -67,11 +78,17 @@ def demo(
         for name, labels in sample_scales():
             moodle.seed.scale(name, labels)
         variables = {"MOODLE_URL": moodle.url, "MOODLE_TOKEN": moodle.token}
-        with workplace(load_settings(folder.absolute(), variables), None) as place:
+        settings = load_settings(folder.absolute(), variables)
+        feed = FeedSettings(model=str(model.absolute()), encoding="cp1252", decisions=str(model.absolute() / TITLES))
+        if (model / FIRST_DAY).is_file():
+            settings = settings.model_copy(update={"feeds": {"hr": feed}})
+        with workplace(settings, None) as place:
             say(f"A simulated Moodle 4.5 runs at {moodle.url}; the job architecture comes from {model}.")
             _check(place, model, say, report)
             _push_twice(place, moodle, model, say, report, show)
             _tamper(place, moodle, model, say, report)
+            if settings.feeds:
+                _people(place, moodle, model, say, report)
             _bring_back(place, folder, say, report)
     for what in report.wrong:
         say(f"This did not come out as it should: {what}")
@@ -142,6 +159,44 @@ def _tamper(
     say(f"{push.release(place, back.run_id):,} released.")
     push.push(place, push.Wish(model), Clock())
     report.expect("once released it is put back", victim["shortname"] == was)
+
+
+def _people(
+    place: Workplace, moodle: MoodleSimulator, model: Path, say: Callable[[str], None], report: DemoReport
+) -> None:
+    """Take two nights' files in and push one unit's people; then a file that nobody should believe."""
+    only = replace(place, rules=replace(place.rules, scope=push.scope_of(place.port, ["people"])))
+    wish = push.Wish(model, TODAY, parse_scope([f"unit={UNIT}"]))
+    say("\nPeople, from the files of an HR system; one unit of them, as a pilot would:")
+    before = len(moodle.db.users)
+    for name in (FIRST_DAY, SECOND_DAY):
+        say(f"$ lms-bridge ingest --file {name} --as-of {TODAY}")
+        taken = ingest(place.store, _feed(place), Incoming.of_path(model / name), TODAY)
+        say(
+            f"  {taken.state}: {taken.rows:,} rows: {taken.created:,} new, {taken.updated:,} changed, "
+            f"{taken.terminated:,} left, {taken.missing:,} missing (nothing happens to them yet)"
+        )
+        say(f"$ lms-bridge push --kind people --scope unit={UNIT} --as-of {TODAY} --yes")
+        pushed = push.push(only, wish, Clock())
+        for kind, actions in pushed.plan.counts().items():
+            say(f"  {kind}: " + ", ".join(f"{number:,} {action}" for action, number in actions.items()))
+        report.expect(f"the push of {name} ends well", pushed.state == "done")
+        report.numbers.setdefault("people", {})[name] = pushed.plan.counts()
+    report.expect("people have accounts", len(moodle.db.users) > before)
+    say(f"$ lms-bridge ingest --file {DIRTY_DAY} --as-of {TODAY}")
+    dirty = ingest(place.store, _feed(place), Incoming.of_path(model / DIRTY_DAY), TODAY)
+    for guard in dirty.guards:
+        say(f"  {dirty.state}: {guard}")
+    report.expect("a file that lacks most people is not believed", bool(dirty.guards))
+    try:
+        push.push(only, wish, Clock())
+        report.expect("nothing is pushed from a feed in quarantine", False)
+    except SafetyLimit as refusal:
+        say(f"$ lms-bridge push --kind people\n  {refusal}")
+
+
+def _feed(place: Workplace) -> FeedContext:
+    return context_of(place.configuration, "hr", place.store, TODAY)
 
 
 def _bring_back(place: Workplace, folder: Path, say: Callable[[str], None], report: DemoReport) -> None:

@@ -28,7 +28,9 @@ class Staff:
             return None
         jobs: dict[str, list[JobAssignment]] = {}
         for job in workforce.assignments:
-            begun = job.start is None or job.start <= workforce.as_of
+            # Who is in the workforce works here. Where HR moves the start ahead (a new contract), nobody loses anything
+            # over that; who has not come yet waits where files are taken in.
+            begun = job.primary or job.start is None or job.start <= workforce.as_of
             if begun and (job.end is None or job.end >= workforce.as_of):
                 jobs.setdefault(job.person, []).append(job)
         architecture = desired.architecture

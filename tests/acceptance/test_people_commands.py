@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterator
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bridge.store import Store
+from jobs.title_log import StoredLog
+from mappings.titles.decisions import Decision, Placement, Verdict
 from tests.acceptance.people_site import FEED, OPTIONS, SITE, TODAY, PeopleSite, changed, people_site, without
-from tests.acceptance.program import write_rows
+from tests.acceptance.program import rows, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,31 @@ def test_a_reviewed_plan_is_refused_once_another_file_was_accepted(fresh: People
     answer = fresh.run("push", "--plan", "plan.json", "--yes", "--json")
     assert answer.code == 3
     assert "changed since the plan was made" in answer.json["error"]
+
+
+def test_decisions_recorded_in_the_store_place_titles_from_the_day_they_take_effect(fresh: PeopleSite) -> None:
+    """Before that day the title waits; on it the person is in the position's cohort; `why` names who decided."""
+    fresh.settings(SITE + OPTIONS + "\n[feeds.hr]\n")
+    people = [{**row, "job_title": "Ward Angel"} for row in fresh.people[:1]]
+    assert fresh.take(people).code == 0
+    key = rows(fresh.bench.folder / "model" / "positions.csv")[0]["idnumber"]
+    store = Store.open(f"sqlite:///{fresh.bench.folder / '.lms-bridge' / 'state.sqlite'}")
+    StoredLog(store).add(
+        [
+            Decision(
+                "Ward Angel", "", "", 1, Verdict.PLACED, "Ana Silva", dt.datetime(2026, 12, 1, tzinfo=dt.UTC),
+                placements=(Placement(key, 1),), effective=dt.date(2027, 1, 1),
+            )
+        ]
+    )  # fmt: skip
+    store.close()
+    wanted = f"E00001|pos:{key}"
+    for day, there in (("2026-12-31", False), ("2027-01-01", True)):
+        changes = fresh.run("plan", "--kind", "people", "--as-of", day, "--json").json["changes"]
+        assert (wanted in {one["key"] for one in changes}) is there
+    told = fresh.run("why", "Ward Angel", "--as-of", "2027-01-01")
+    assert f"Position {key}" in told.out
+    assert "Ana Silva" in told.out
 
 
 # --- A part of the company --------------------------------------------------------------------------------------------

@@ -44,6 +44,13 @@ def test_several_jobs_put_somebody_into_all_their_cohorts_once(here: Place) -> N
     assert here.memberships() == {("P1", "org:WARD"), ("P1", "org:TOP"), ("P1", "pos:N1")}
 
 
+def test_a_main_job_whose_start_moves_ahead_costs_its_person_nothing(here: Place) -> None:
+    """HR writes the start of a new contract: they are here already, and stay in their cohorts."""
+    here.push(desired([person("P1")]))
+    report = here.push(desired([person("P1")], [job("P1", start=AS_OF.replace(year=2027))]))
+    assert report.plan.changes == []
+
+
 def test_a_move_leaves_the_old_cohorts_and_joins_the_new(here: Place) -> None:
     """Two out, two in, by one request each way."""
     here.push(desired([person("P1"), person("P2")]))
