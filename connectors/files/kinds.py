@@ -79,6 +79,7 @@ def spec_of(template: FileTemplate, *, readable: bool) -> KindSpec:
         readable=readable,
         relation=kind.relation,
         removed_by=SUSPENDED if template.kind == PERSON else "",
+        of_people=template.kind in (PERSON, JOB),
     )
 
 

@@ -203,6 +203,52 @@ def test_each_site_takes_the_feeds_that_it_names(fresh: PeopleSite) -> None:
     assert fresh.run("plan", "--site", "second", *TODAY).code == 2
 
 
+def test_a_site_that_takes_only_files_gets_the_people_of_its_feeds_the_same_way(fresh: PeopleSite) -> None:
+    """`--kind people` is what feeds fill there, a quarantine stops it, and a file is handed over with exit code 5."""
+    (fresh.bench.folder / "outbox").mkdir()
+    fresh.settings(
+        SITE
+        + "feeds = []\n"
+        + OPTIONS
+        + FEED
+        + """
+[sites.academy]
+kind = "files"
+model = "model"
+feeds = ["hr"]
+
+[sites.academy.options]
+folder = "outbox"
+taken_when = "gone"
+
+[sites.academy.options.files.person]
+name = "people.csv"
+
+[sites.academy.options.files.person.columns]
+"Number" = "{key}"
+"Name" = "{last_name}, {first_name}"
+"Active" = "{active:yes/no}"
+
+[sites.academy.options.files.position]
+name = "jobs.csv"
+
+[sites.academy.options.files.position.columns]
+"Code" = "{key}"
+"Title" = "{name}"
+"""
+    )
+    assert fresh.take(fresh.people).code == 0
+    site = ("--site", "academy", "--kind", "people", *TODAY)
+    assert fresh.run("plan", *site, "--json").json["counts"] == {"person": {"create": 12}}
+    assert fresh.run("push", *site, "--yes", "--json").code == 5
+    written = rows(fresh.bench.folder / "outbox" / "people.csv")
+    assert {(row["Number"], row["Active"]) for row in written} == {(row["employee_id"], "yes") for row in fresh.people}
+    assert not (fresh.bench.folder / "outbox" / "jobs.csv").exists()
+    assert fresh.take(fresh.people[:2], "cut.csv").code == 3
+    assert fresh.run("push", *site, "--yes", "--json").code == 3
+    assert fresh.run("plan", "--site", "moodle", "--json").code == 10, "a site without feeds goes on as ever"
+
+
 # --- Absence with a manifest ------------------------------------------------------------------------------------------
 
 
