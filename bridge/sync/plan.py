@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -136,6 +136,8 @@ def make_plan(
     away: dict[Object, str] = {}
     unavailable: set[Object] = set()
     late: set[Object] = set()
+    # Of kinds that the LMS cannot show nobody knows what is there: what needs them is sent, and the LMS decides.
+    left_out = {spec.kind for spec in capabilities.kinds if spec.readable and not scope.covers(spec.kind)}
     due = _due(capabilities, scope, by_kind, translation, knowledge, now)
     for spec in capabilities.kinds:
         cleared = touched.get(spec.cleared_by, set())
@@ -177,7 +179,7 @@ def make_plan(
                 )
         _note_away(sides, result, held, away)
         result.changes = _without_waiting(spec, result.changes, away, plan.remarks)
-        result.changes = _without_unplanned(spec, result.changes, scope, knowledge, plan.remarks)
+        result.changes = _without_unplanned(spec, result.changes, left_out, knowledge, plan.remarks)
         if capabilities.answers_within(spec.kind):
             made = {change.key for change in result.changes if change.action in (Action.CREATE, Action.REVIVE)}
             late |= {(spec.kind, key) for key in made | {key for key in pending if key not in base}}
@@ -328,15 +330,15 @@ def _without_late(spec: KindSpec, changes: list[Change], late: set[Object], rema
 
 
 def _without_unplanned(
-    spec: KindSpec, changes: list[Change], scope: Scope, knowledge: Knowledge, remarks: list[Remark]
+    spec: KindSpec, changes: list[Change], left_out: Collection[str], knowledge: Knowledge, remarks: list[Remark]
 ) -> list[Change]:
-    """Leave out what needs an object that was never written and that this plan, by its kinds, does not write."""
+    """Leave out what needs an object that was never written and whose kind is left out of this plan."""
     missing: dict[str, int] = {}
     kept: list[Change] = []
     for change in changes:
         lacks = None
         if change.action in (Action.CREATE, Action.REVIVE):
-            lacks = next((kind for kind, key in change.needs if _is_unplanned(kind, key, scope, knowledge)), None)
+            lacks = next((kind for kind, key in change.needs if _is_unplanned(kind, key, left_out, knowledge)), None)
         if lacks is None:
             kept.append(change)
         else:
@@ -350,8 +352,8 @@ def _without_unplanned(
     return kept
 
 
-def _is_unplanned(kind: str, key: str, scope: Scope, knowledge: Knowledge) -> bool:
-    if scope.covers(kind):
+def _is_unplanned(kind: str, key: str, left_out: Collection[str], knowledge: Knowledge) -> bool:
+    if kind not in left_out:
         return False
     known = knowledge.base.get(kind, {}).get(key)
     return known is None or known.retired

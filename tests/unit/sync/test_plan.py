@@ -307,3 +307,23 @@ def test_a_declined_plan_writes_nothing(here: Here) -> None:
     report = here.push(edited(), watching=Watching(confirm=lambda _plan: False))
     assert (report.state, len(here.shelf.writes)) == ("declined", written)
     assert here.runs()[0].state == "declined"
+
+
+def test_what_needs_a_kind_that_is_left_out_and_was_never_pushed_waits(store: Store) -> None:
+    """One sentence says how many and what to push first; once that is there they go."""
+    here = Here(store)
+    narrow = replace(FREE, scope=Scope(frozenset({"competency"})))
+    plan = here.plan(small(), narrow)
+    assert plan.changes == []
+    (says,) = [one.says for one in plan.remarks if one.severity is Severity.WAITS]
+    assert f"{len(small().competencies)} competencies wait" in says
+    assert "--kind framework" in says
+    here.push(small(), replace(FREE, scope=Scope(frozenset({"framework"}))))
+    assert len(here.plan(small(), narrow).changes) == len(small().competencies)
+
+
+def test_a_plan_keeps_what_was_asked_for_on_its_way_through_a_file(here: Here) -> None:
+    """Day, kinds and part of the company, so that it can be asked for again."""
+    plan = here.plan()
+    plan.asked = {"as_of": "2026-12-31", "kinds": ["user"], "scope": {"units": ["WARD"]}}
+    assert plan_from_json(json.dumps(plan_to_json(plan))).asked == plan.asked
