@@ -31,15 +31,16 @@ INGEST = textwrap.dedent(
     from bridge.store import Store
     from jobs.ingest import FeedContext, Incoming, ingest
 
-    store = Store.open("sqlite:///" + sys.argv[1])
+    store = Store.open(sys.argv[1])
     units = frozenset(f"U{n:03d}" for n in range(220))
     said = []
     for name in sys.argv[2:]:
-        start = time.perf_counter()
+        start, computing = time.perf_counter(), time.process_time()
         result = ingest(store, FeedContext("hr", FeedSettings(), (), units), Incoming.of_path(Path(name)),
                         dt.date(2026, 12, 31))
-        seconds = time.perf_counter() - start
-        said.append({"state": result.state, "rows": result.rows, "created": result.created, "missing": result.missing,
+        seconds, computing = time.perf_counter() - start, time.process_time() - computing
+        said.append({"computing": computing,
+                     "state": result.state, "rows": result.rows, "created": result.created, "missing": result.missing,
                      "updated": result.updated, "unchanged": result.unchanged, "seconds": seconds,
                      "megabytes": int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024})
     print(json.dumps(said))
@@ -95,36 +96,48 @@ def compare_with_duckdb(before: Path, after: Path) -> tuple[float, tuple[int, in
     return time.perf_counter() - start, (row[0], row[1], row[2])
 
 
-@pytest.mark.bench
-@pytest.mark.timeout(1200)
-def test_half_a_million_people_in_bounded_memory_and_time(tmp_path: Path) -> None:
-    """A first load, the same rows reordered, and the next night's file; each beside DuckDB's comparison alone."""
-    first, reordered, next_night = (tmp_path / name for name in ("first.csv", "reordered.csv", "next.csv"))
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """The files of three nights: everybody, the same reordered, and the next night's."""
+    folder = tmp_path_factory.mktemp("files")
+    first, reordered, next_night = (folder / name for name in ("first.csv", "reordered.csv", "next.csv"))
     write_people(first)
     write_people(reordered, shuffled=True)
     write_people(next_night, changed=True)
-    store = tmp_path / "state.sqlite"
+    return first, reordered, next_night
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_half_a_million_people_in_bounded_memory_and_time(
+    nights: tuple[Path, Path, Path], database: str, request: pytest.FixtureRequest
+) -> None:
+    """A first load, the same rows reordered, and the next night's file; each beside DuckDB's comparison alone."""
+    url = request.getfixturevalue("sqlite_url" if database == "sqlite" else "postgres_url")
+    first, _, next_night = nights
     alone = [compare_with_duckdb(first, next_night) for _ in range(2)]
     process = subprocess.run(
-        [sys.executable, "-c", INGEST, str(store), str(first), str(reordered), str(next_night)],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", INGEST, url, *map(str, nights)], capture_output=True, text=True, check=True
     )
     loads = dict(zip(("first load", "reordered", "next night"), json.loads(process.stdout), strict=True))
     alone += [compare_with_duckdb(first, next_night) for _ in range(2)]
     seconds = sorted(one[0] for one in alone)[len(alone) // 2]
     for name, load in loads.items():
         print(
-            f"{name}: {load['rows']:,} rows, {load['seconds']:.1f} s = {load['seconds'] / seconds:.1f} x DuckDB's "
-            f"comparison alone ({seconds:.2f} s), peak so far {load['megabytes']:.0f} MB"
+            f"{database}, {name}: {load['rows']:,} rows, {load['seconds']:.1f} s, of them {load['computing']:.1f} s "
+            f"computing here = {load['seconds'] / seconds:.1f} x DuckDB's comparison alone ({seconds:.2f} s), "
+            f"peak so far {load['megabytes']:.0f} MB"
         )
     new, gone, changed = alone[0][1]
     night = loads["next night"]
     assert (night["created"], night["missing"], night["updated"]) == (new, gone, changed)
     assert loads["reordered"]["unchanged"] == PEOPLE
     assert max(load["megabytes"] for load in loads.values()) < MEGABYTES
-    ratio = loads["reordered"]["seconds"] / loads["first load"]["seconds"]
-    print(f"reordered: {ratio:.2f} of a first load")
+    # With SQLite all the work is done by one process, whose own time is what it costs; on a busy machine the time that
+    # goes by tells of the neighbours instead. PostgreSQL works in processes of its own.
+    measure = "computing" if database == "sqlite" else "seconds"
+    ratio = loads["reordered"][measure] / loads["first load"][measure]
+    print(f"{database}, reordered: {ratio:.2f} of a first load")
     assert ratio <= 0.5
     assert night["seconds"] <= TIMES_DUCKDB * seconds
