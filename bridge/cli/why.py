@@ -153,6 +153,9 @@ def _sent(screen: Screen, told: dict[str, Any], most: int | None) -> None:
         _some(screen, lines, most)
     elif not standing:
         screen.say("  Nothing was sent about it yet.")
+    if "rows" in told:
+        scope = f"lms-bridge plan --kind people --scope person={told['key']}"
+        screen.say(f"  What would be done now, and what holds it: {scope}")
 
 
 def _fields(sent: dict[str, dict[str, Any]]) -> str:
