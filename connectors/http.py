@@ -6,11 +6,13 @@ says whether the request can have reached the server: only then may a write be s
 
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -21,11 +23,14 @@ import tenacity
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
+from bridge.logs import logger
 from bridge.ports import BridgeError, FixConfiguration, RetryLater
 
 T = TypeVar("T")
 
 Sleep = Callable[[float], None]
+
+_log = logger("http")
 
 
 class Redactor:
@@ -88,6 +93,14 @@ class Timeouts:
 
     connect: float = 10.0
     read: float = 120.0
+
+
+class ContextPool(ThreadPoolExecutor):
+    """Threads in which the log says of each line what it says where the work was handed over: which run it is for."""
+
+    def submit(self, work: Callable[..., T], /, *arguments: Any, **named: Any) -> Future[T]:
+        """Hand work over, with the present context."""
+        return super().submit(contextvars.copy_context().run, work, *arguments, **named)
 
 
 class HttpTransport:
@@ -162,6 +175,7 @@ class HttpTransport:
         with self._lock:
             self.requests_sent += 1
         where = without_query(url)
+        began = self._clock()
         try:
             answer = self._session().request(
                 method,
@@ -198,6 +212,8 @@ class HttpTransport:
             ) from None
         finally:
             self._local.used = self._clock()
+        seconds = round(self._local.used - began, 4)
+        _log.debug("request", method=method, where=where, status=answer.status_code, seconds=seconds)
         return Reply(
             answer.status_code, answer.headers.get("Content-Type", ""), answer.content, dict(answer.headers.items())
         )

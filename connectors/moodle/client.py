@@ -16,8 +16,19 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlencode
 
+from bridge.logs import logger
 from bridge.ports import BridgeError, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
-from connectors.http import HttpTransport, Redactor, Reply, Sleep, TransportFault, jittered, retrying, without_query
+from connectors.http import (
+    ContextPool,
+    HttpTransport,
+    Redactor,
+    Reply,
+    Sleep,
+    TransportFault,
+    jittered,
+    retrying,
+    without_query,
+)
 from connectors.moodle.errors import (
     BodyTooLarge,
     Incomplete,
@@ -33,6 +44,8 @@ BATCH = "tool_mobile_call_external_functions"
 SITE_INFO = "core_webservice_get_site_info"
 
 DEADLOCK_TRIES = 4
+
+_log = logger("moodle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +374,7 @@ class MoodleClient:
                 "anything is sent again."
             ) from None
         fault = parse_fault(body)
+        _log.debug("answer", function=function, writes=writes, fault=fault.errorcode if fault else "")
         if fault is not None:
             raise error_of(fault, function, writes=writes, worked_before=self._worked)
         if function != BATCH:
@@ -374,7 +388,7 @@ class MoodleClient:
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(max(1, self.options.connections), thread_name_prefix="moodle")
+                self._pool = ContextPool(max(1, self.options.connections), thread_name_prefix="moodle")
             return self._pool
 
     def threads(self) -> ThreadPoolExecutor:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.ports import BridgeError, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
+from bridge.ports import AccessEnded, BridgeError, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
 from connectors.http import HttpTransport, Redactor, TransportFault, retrying, without_query
 
 _TOKEN_PATH = "/totara/oauth2/token.php"  # noqa: S105 - an address, not a secret
@@ -192,7 +192,7 @@ class GraphQlClient:
                 self._forget_token(token)
                 if attempt == 1:
                     continue
-                raise StopRun("The site does not accept its own new access token. Look at the API client there.")
+                raise AccessEnded("The site does not accept its own new access token. Look at the API client there.")
             return answer
         raise AssertionError("two attempts end in an answer or an error")
 

@@ -300,3 +300,51 @@ def test_sighup_reads_the_settings_again_and_faulty_ones_change_nothing(tmp_path
         assert process.wait(40) == 0
         assert bench.run("status", "--json").json["daemons"] == []
         lines(log)
+
+
+# --- Without a daemon -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_one_job_for_cron_runs_ends_and_is_seen_in_the_status(tmp_path: Path, model: Path) -> None:
+    """`--once` takes a schedule or a step, ends with the code that says how it went, and `status` tells of it in words;
+    a job that is not there is refused with the names of those that are."""
+    text = settings(model, every=86_400).replace('run = "push"', 'run = ["push", "report"]')
+    with workbench(tmp_path, settings=text) as bench:
+        before = bench.run("status")
+        assert "last   never" in before.out
+        assert "No daemon runs" in before.out
+        done = bench.run("daemon", "--once", "often", "--json")
+        assert done.code == 0, done.err
+        assert [step["state"] for step in done.json["sites"][0]["steps"]] == ["done", "done"]
+        assert all(json.loads(line)["run"] for line in done.err.splitlines())
+        step = bench.run("daemon", "--once", "pull")
+        assert step.code == 0
+        assert "pull: done" in step.out
+        unknown = bench.run("daemon", "--once", "nightly")
+        assert unknown.code == 2
+        assert "There are: often, ingest, push, report, pull" in unknown.err
+        after = bench.run("status")
+        assert "often at moodle: push, then report" in after.out
+        assert "done. push: " in after.out
+        assert "next " in after.out
+        assert "moodle push: " in after.out
+        assert "All is well." in after.out
+        bench.moodle.faults.add("invalidtoken")
+        refused = bench.run("daemon", "--once", "often", "--json")
+        assert refused.code == 1
+        troubled = bench.run("status", "--json")
+        health = troubled.json["health"]
+        assert [(one["site"], one["circuit_open"], one["failures"]) for one in health] == [("moodle", True, 1)]
+        told = bench.run("status").out
+        assert "the LMS does not let the bridge in" in told
+        assert "It is tried again from" in told
+        assert "Something needs a person" in told
+
+
+def test_a_daemon_without_a_schedule_says_how_to_write_one(tmp_path: Path) -> None:
+    """Nobody waits for a daemon that has nothing to do."""
+    with workbench(tmp_path) as bench:
+        answer = bench.run("daemon")
+        assert answer.code == 2
+        assert "[schedules.night]" in answer.err
