@@ -124,8 +124,9 @@ def _register(app: App, load: Callable[[], Settings], stopping: threading.Event,
 
     @app.periodic(cron=f"* * * * * */{step}" if step < 60 else "* * * * *")
     @app.task(name="take up", queue=QUEUE, lock="take up", queueing_lock="take up")
-    async def take_up(**_moment: Any) -> None:
+    async def take_up(timestamp: int) -> None:
         """Put back what workers left that give no sign of life any more."""
+        _log.debug("looking for jobs of workers that are gone", moment=timestamp)
         left: Any = await app.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=3 * heartbeat)
         for job in left:
             _log.warning("a worker is gone; its job is taken up", site=job.task_kwargs.get("site", ""), job=job.id)
