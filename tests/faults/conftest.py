@@ -10,6 +10,35 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import in_cluster
+from tests.faults.night import Undisturbed, night, small_company
+from tests.faults.warm import Warm, warm
+
+
+@pytest.fixture(scope="session")
+def process() -> Iterator[Warm]:
+    """One warm process for all nights."""
+    with warm() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small company's files."""
+    folder = tmp_path_factory.mktemp("company") / "company"
+    folder.mkdir()
+    small_company(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, company: Path, process: Warm) -> Undisturbed:
+    """A night that nothing strikes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with night(folder / "night", company, f"sqlite:///{folder}/state.sqlite", process) as found:
+        codes, commits = found.run({"kind": "count"})
+        assert codes == [0, 0, 0], found.said()
+        assert found.made_twice() == []
+        return Undisturbed(found.left(), commits, found.moodle.requests.total)
 
 
 @pytest.fixture

@@ -147,6 +147,15 @@ class Night:
         return int(_rows(self.store, "SELECT count(*) FROM journal WHERE state IN ('intended', 'unknown')")[0][0])
 
 
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """What a night leaves that nothing struck, how many transactions it commits and how many requests it sends."""
+
+    left: dict[str, Any]
+    commits: int
+    requests: int
+
+
 def stored(url: str) -> dict[str, list[Any]]:
     """Return the parts of a store that two equal nights leave equal."""
     return {name: sorted(map(list, _rows(url, statement)), key=json.dumps) for name, statement in TABLES.items()}

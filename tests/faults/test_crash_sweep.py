@@ -7,47 +7,20 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.night import Night, night, small_company
-from tests.faults.warm import Warm, warm
+from tests.faults.night import Night, Undisturbed, night
+from tests.faults.warm import Warm
 
 SEED = 20261126
 MOMENTS = 300
 """Seeded moments around requests, beside every boundary of the journal."""
 SAMPLE = 6
 """How many of each the ordinary tests try on each database; `make sweep` tries all."""
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Warm]:
-    """One warm process for all the nights of this module."""
-    with warm() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small company's files."""
-    folder = tmp_path_factory.mktemp("company") / "company"
-    folder.mkdir()
-    small_company(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, company: Path, process: Warm) -> tuple[Any, int, int]:
-    """What an undisturbed night leaves, how many transactions it commits and how many requests it sends."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with night(folder / "night", company, f"sqlite:///{folder}/state.sqlite", process) as found:
-        codes, commits = found.run({"kind": "count"})
-        assert codes == [0, 0, 0], found.said()
-        assert found.made_twice() == []
-        return found.left(), commits, found.moodle.requests.total
 
 
 def boundaries(commits: int) -> list[dict[str, Any]]:
@@ -147,20 +120,20 @@ def crash_at_moments(
 
 @pytest.mark.slow
 def test_a_night_killed_at_a_boundary_of_the_journal_ends_the_same(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], any_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, any_stores: Callable[[], str]
 ) -> None:
     """A seeded sample of the boundaries, on both databases."""
-    wanted, commits, _ = undisturbed
+    wanted, commits = undisturbed.left, undisturbed.commits
     chosen = random.Random(SEED).sample(boundaries(commits), SAMPLE)
     assert crash_at_boundaries(tmp_path, company, process, any_stores, wanted, chosen) == SAMPLE
 
 
 @pytest.mark.slow
 def test_a_night_killed_around_a_request_ends_the_same(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], any_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, any_stores: Callable[[], str]
 ) -> None:
     """A seeded sample of the moments, on both databases."""
-    wanted, _, requests = undisturbed
+    wanted, requests = undisturbed.left, undisturbed.requests
     struck = crash_at_moments(tmp_path, company, process, any_stores, wanted, moments(requests)[:SAMPLE])
     assert struck >= SAMPLE // 2
 
@@ -168,10 +141,10 @@ def test_a_night_killed_around_a_request_ends_the_same(
 @pytest.mark.sweep
 @pytest.mark.timeout(10_800)
 def test_every_boundary_and_every_moment(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], any_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, any_stores: Callable[[], str]
 ) -> None:
     """All boundaries of the journal and all the seeded moments."""
-    wanted, commits, requests = undisturbed
+    wanted, commits, requests = undisturbed.left, undisturbed.commits, undisturbed.requests
     on = any_stores().partition(":")[0].partition("+")[0]
     every = boundaries(commits)
     at_boundaries = crash_at_boundaries(tmp_path, company, process, any_stores, wanted, every)

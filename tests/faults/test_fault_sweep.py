@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.night import Night, night, small_company
-from tests.faults.warm import Warm, warm
+from tests.faults.night import Night, Undisturbed, night
+from tests.faults.warm import Warm
 
 SEED = 20261126
 SAMPLE = 14
@@ -42,32 +42,6 @@ REQUEST_FAULTS: dict[str, dict[str, Any]] = {
     "oversize_xml": {},
 }
 """What the site or the network does to one request (`invalidtoken`: to all from then on)."""
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Warm]:
-    """One warm process for all the nights of this module."""
-    with warm() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small company's files."""
-    folder = tmp_path_factory.mktemp("company") / "company"
-    folder.mkdir()
-    small_company(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, company: Path, process: Warm) -> tuple[Any, int, int]:
-    """What an undisturbed night leaves, how many transactions it commits and how many requests it sends."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with night(folder / "night", company, f"sqlite:///{folder}/state.sqlite", process) as found:
-        codes, commits = found.run({"kind": "count"})
-        assert codes == [0, 0, 0], found.said()
-        return found.left(), commits, found.moodle.requests.total
 
 
 def expect_a_clean_end(found: Night, codes: list[int], wanted: Any, what: str) -> bool:
@@ -106,10 +80,10 @@ def strike_requests(
 
 @pytest.mark.slow
 def test_a_fault_at_any_request_ends_the_night_right_or_stops_it_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
 ) -> None:
     """A seeded sample of faults and requests."""
-    wanted, _, requests = undisturbed
+    wanted, requests = undisturbed.left, undisturbed.requests
     pairs = [(kind, index) for kind in REQUEST_FAULTS for index in range(1, requests + 1)]
     strike_requests(tmp_path, company, process, sqlite_stores, wanted, random.Random(SEED).sample(pairs, SAMPLE))
 
@@ -121,12 +95,12 @@ def test_every_fault_at_every_request(
     tmp_path: Path,
     company: Path,
     process: Warm,
-    undisturbed: tuple[Any, int, int],
+    undisturbed: Undisturbed,
     sqlite_stores: Callable[[], str],
     kind: str,
 ) -> None:
     """All of them, one fault class at a time."""
-    wanted, _, requests = undisturbed
+    wanted, requests = undisturbed.left, undisturbed.requests
     pairs = [(kind, index) for index in range(1, requests + 1)]
     stopped = strike_requests(tmp_path, company, process, sqlite_stores, wanted, pairs)
     print(f"\n{kind}: {len(pairs)} requests struck, {stopped} nights stopped with a reason, all right the night after")
@@ -136,10 +110,10 @@ def test_every_fault_at_every_request(
 
 
 def test_a_name_server_that_fails_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
 ) -> None:
     """The name of the site is not found, at the first look-up or a later one."""
-    wanted, _, _ = undisturbed
+    wanted = undisturbed.left
     for at in (1, 2, 3):
         with night(tmp_path / f"night{at}", company, sqlite_stores(), process) as found:
             codes, _ = found.run({"kind": "names", "at": at})
@@ -147,10 +121,10 @@ def test_a_name_server_that_fails_stops_the_night_with_a_reason(
 
 
 def test_a_site_that_does_not_speak_tls_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
 ) -> None:
     """The address says https and what answers does not."""
-    wanted, _, _ = undisturbed
+    wanted = undisturbed.left
     with night(tmp_path / "night", company, sqlite_stores(), process) as found:
         found.more["MOODLE_URL"] = found.moodle.url.replace("http://", "https://")
         codes, _ = found.run()
@@ -160,10 +134,10 @@ def test_a_site_that_does_not_speak_tls_stops_the_night_with_a_reason(
 
 
 def test_a_disk_that_fills_up_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
 ) -> None:
     """The store's file can grow no further, from one of several boundaries on."""
-    wanted, commits, _ = undisturbed
+    wanted, commits = undisturbed.left, undisturbed.commits
     stopped = 0
     for at in random.Random(SEED).sample(range(1, commits), 4):
         with night(tmp_path / f"night{at}", company, sqlite_stores(), process) as found:
@@ -173,10 +147,10 @@ def test_a_disk_that_fills_up_stops_the_night_with_a_reason(
 
 
 def test_a_file_that_may_grow_no_further_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
 ) -> None:
     """The kernel refuses to let any file grow beyond a size, as a quota does."""
-    wanted, _, _ = undisturbed
+    wanted = undisturbed.left
     for number, size in enumerate((150_000, 400_000)):
         with night(tmp_path / f"night{number}", company, sqlite_stores(), process) as found:
             codes, _ = found.run({"kind": "disk", "bytes": size})
@@ -184,10 +158,10 @@ def test_a_file_that_may_grow_no_further_stops_the_night_with_a_reason(
 
 
 def test_a_store_that_somebody_else_locks_is_waited_for(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
 ) -> None:
     """Another program holds the file for a second in the middle of the night: the night goes on afterwards."""
-    wanted, _, requests = undisturbed
+    wanted, requests = undisturbed.left, undisturbed.requests
     url = sqlite_stores()
     with night(tmp_path / "night", company, url, process) as found:
         holder = Holder(url.removeprefix("sqlite:///"))
@@ -226,10 +200,10 @@ def _at(index: int, act: Callable[[], None]) -> Callable[[str, int, str], None]:
 
 
 def test_a_clock_that_jumps_does_no_harm(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], sqlite_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
 ) -> None:
     """Two hours forward, two hours back, at seeded boundaries of the night."""
-    wanted, commits, _ = undisturbed
+    wanted, commits = undisturbed.left, undisturbed.commits
     chance = random.Random(SEED)
     for number, seconds in enumerate((7200, -7200, 7200, -7200)):
         at = chance.randint(1, commits)
@@ -239,10 +213,10 @@ def test_a_clock_that_jumps_does_no_harm(
 
 
 def test_a_lost_connection_to_postgresql_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: tuple[Any, int, int], postgres_stores: Callable[[], str]
+    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, postgres_stores: Callable[[], str]
 ) -> None:
     """PostgreSQL ends the connection in the middle of a transaction, at seeded ones."""
-    wanted, commits, _ = undisturbed
+    wanted, commits = undisturbed.left, undisturbed.commits
     for at in random.Random(SEED).sample(range(1, commits), 3):
         with night(tmp_path / f"night{at}", company, postgres_stores(), process) as found:
             codes, _ = found.run({"kind": "cut", "at": at, "side": "before"})
