@@ -1,16 +1,20 @@
-"""Checking HR Import files before anybody sends them, and serving a simulated Totara."""
+"""What is Totara's own: files checked before anybody sends them, requirements to assign, and a simulated site."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from bridge.ports import FixConfiguration
 from bridge.settings import Settings
 from connectors.hrimport_rules import SettingsError, load_settings
 from connectors.simulators.totara.serving import serve
+from connectors.tables import write_table
 from connectors.totara.hrimport import PreflightReport, element_files, preflight_directory
 from connectors.totara.hrimport.preflight import preflight as preflight_files
+from connectors.totara.requirements import CONFIRMED, Assignment
+from jobs.desired import read_model
 from jobs.totara_site import hrimport_of, totara
 
 
@@ -44,6 +48,43 @@ def preflight_for_site(
         return preflight_files(files, port.held_state(), held_settings)
     finally:
         port.close()
+
+
+__all__ = [
+    "CONFIRMED",
+    "preflight",
+    "preflight_for_site",
+    "requirements",
+    "simulate",
+    "write_requirements",
+]
+
+REQUIREMENT_HEADERS = tuple(one.name for one in fields(Assignment))
+
+
+def requirements(name: str | None, settings: Settings, model: Path | None) -> tuple[str, list[Assignment]]:
+    """Return a Totara site's name and the requirements of a model as a worklist, with what its report shows of each.
+
+    Raises FixConfiguration where the site is no Totara, no model is named, or the report lacks a column; FaultyFiles.
+    """
+    chosen, site = settings.site_named(name)
+    if site.kind != "totara":
+        raise FixConfiguration(f"Site {chosen} is of kind {site.kind!r}. This worklist is Totara's own.")
+    if model is None and not site.model:
+        raise FixConfiguration(
+            "Which job architecture? Name its folder with --model DIR, or set `model` for the site in bridge.toml."
+        )
+    architecture = read_model(model or settings.folder / site.model).architecture
+    port = totara(chosen, site, settings)
+    try:
+        return chosen, port.requirements(architecture)
+    finally:
+        port.close()
+
+
+def write_requirements(found: Sequence[Assignment], path: Path) -> None:
+    """Write a worklist to a CSV or XLSX file. Raises FixConfiguration where it cannot be written."""
+    write_table(path, REQUIREMENT_HEADERS, ([getattr(one, name) for name in REQUIREMENT_HEADERS] for one in found))
 
 
 _ELEMENT_OF = {"competency": "comp", "position": "pos", "organisation": "org"}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from bridge.model import Desired
+from bridge.model import Architecture, Desired
 from bridge.ports import (
     Action,
     BridgeError,
@@ -44,6 +44,7 @@ from connectors.totara.hrimport.delivery import Drop, FolderDrop
 from connectors.totara.options import TotaraOptions
 from connectors.totara.people import JOB, PERSON, People
 from connectors.totara.report_mirror import ReportMirror
+from connectors.totara.requirements import Assignment, worklist
 from connectors.totara.results import Results
 from connectors.totara.site_reports import SiteReports, SyncLog
 
@@ -197,6 +198,15 @@ class TotaraConnector:
         """What only a person can make on this site, and whether the reports show it."""
         self._reports.refresh()
         yield from checklist(desired.architecture, self.options, self._reports.lines)
+
+    def requirements(self, model: Architecture) -> list[Assignment]:
+        """The requirements as a worklist for an administrator, with what the competency status report shows of each.
+
+        Raises:
+            FixConfiguration: the report lacks a column.
+        """
+        self._reports.refresh()
+        return worklist(model, self._reports.requirement_lines())
 
     def held_state(self) -> SiteState:
         """What the reports show of this site, for checking files nobody sent yet; the rest is presumed to be there."""

@@ -23,7 +23,7 @@ class StateReports:
     users: str = "Bridge users"
     """Which accounts HR Import may change: id number and *Totara sync*."""
     requirements: str = "Bridge requirements"
-    """Which competencies a position has."""
+    """Which competencies people were assigned, with their positions and organisations."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from connectors.totara.hrimport.outcomes import SyncLogRow, read_sync_log
 from connectors.totara.options import TotaraOptions
 from connectors.totara.report_mirror import ReportMirror
 from connectors.totara.reports import ReportFile, ReportRows, ReportSource, find_report
+from connectors.totara.requirements import COLUMNS as REQUIREMENT_COLUMNS
 
 _STORED = re.compile(r"(\d+)\.(\w+)\.csv")
 
@@ -131,6 +132,11 @@ class SiteReports:
         rows = ReportRows(Path("sync log"), self._options.report_format)
         moment = rows.date("sync log", text)
         return moment.timestamp() if moment is not None else None
+
+    def requirement_lines(self) -> list[dict[str, str]] | None:
+        """The rows of the report that shows which competencies people were assigned; None where there is none."""
+        file = self.file(self._options.report_names.requirements)
+        return None if file is None else list(self.rows_of(file).rows("requirements", REQUIREMENT_COLUMNS))
 
     # -- whom HR Import may change ----------------------------------------------------------------
 
