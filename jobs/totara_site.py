@@ -15,6 +15,7 @@ from connectors.totara.channels import GRAPHQL, Channels
 from connectors.totara.connector import TotaraConnector
 from connectors.totara.graphql import MAX_COMPLEXITY, MINUTE_LIMIT, GraphQlOptions
 from connectors.totara.options import StateReports, TotaraOptions
+from connectors.totara.people import PERSON
 from connectors.totara.reports import ReportFormat, ReportSource
 from connectors.totara.results import RESULT_OF
 from jobs.drops import SftpPlace, Strict, options_of, place_of
@@ -146,6 +147,7 @@ def totara(name: str, site: SiteSettings, settings: Settings) -> TotaraConnector
         retired_suffix=given.retired_suffix,
         settle_within_hours=given.settle_within_hours,
         reserved=frozenset(given.reserved),
+        delete_leavers=PERSON in site.erase,
         site_name=given.site_name or name,
         channels=Channels(
             {str(kind): channel for kind, channel in given.channels.items()}, frozenset(given.switched_channel)

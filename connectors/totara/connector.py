@@ -219,6 +219,7 @@ class TotaraConnector:
         """Turn the model into what this site can hold, with worklists for what no channel can make."""
         found = self._hierarchies.translate(desired.architecture)
         items, remarks, complete = found.items, found.remarks, set(found.complete)
+        speaks_of: dict[str, Callable[[str], bool]] = {}
         if desired.workforce is not None:
             for key, one in self._ledger.known(JOB).items():
                 self._people.owners.setdefault(key, one.person)
@@ -226,6 +227,10 @@ class TotaraConnector:
             persons, said = self._people.translate(desired.workforce)
             items, remarks = items + persons, remarks + said
             complete.add(JOB)
+            speaks_of[JOB] = self._people.speaks_of_job
+            if self.options.delete_leavers:
+                complete.add(PERSON)
+                speaks_of[PERSON] = self._people.speaks_of_leaver
         offered = {spec.kind for spec in KINDS if self._owner(spec.kind) == GRAPHQL or self._files is not None}
         for spec in KINDS:
             left = sum(item.kind == spec.kind for item in items) if spec.kind not in offered else 0
@@ -239,7 +244,7 @@ class TotaraConnector:
             tuple(item for item in items if item.kind in offered),
             tuple(remarks),
             frozenset(complete & offered),
-            {JOB: self._people.speaks_of_job} if JOB in complete else {},
+            speaks_of,
         )
 
     def read(self, kind: str) -> Iterator[Found]:

@@ -55,6 +55,8 @@ class TotaraOptions:
     """How long the site may take to import a file and export its log."""
     reserved: frozenset[str] = frozenset()
     """Keys that belong to somebody else: they are never written."""
+    delete_leavers: bool = False
+    """Whether whoever left is removed (which a rule turns into deleting) instead of suspended."""
     site_name: str = "Totara"
     channels: Channels = field(default_factory=Channels)
     """Which way each kind goes in."""

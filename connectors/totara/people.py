@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from bridge.model import JobAssignment, Person, PersonStatus, Workforce
 from bridge.ports import Action, Change, Fields, Item, KindSpec, Remark, Removal, Severity, Value
@@ -43,11 +44,17 @@ class People:
         """Job to person, as far as the site or what was sent tells."""
         self.ends: dict[str, str] = {}
         """Job to the last day it was given before, as ISO text: whoever left on one day did not leave on each since."""
+        self.left: frozenset[str] = frozenset()
+        """Who left for certain, of the people translated last."""
         self._spoken_of: frozenset[str] = frozenset()
 
     def has_column(self, name: str) -> bool:
         """Whether the site's user file has a further column of an account."""
         return name in columns_of("user", self.options.hrimport) or _is_custom(name)
+
+    def speaks_of_leaver(self, key: str) -> bool:
+        """Whether somebody is certain to have left, by the people translated last."""
+        return key in self.left
 
     def speaks_of_job(self, key: str) -> bool:
         """Whether a job belongs to somebody the people translated last speak of: if not, its absence means nothing."""
@@ -59,6 +66,15 @@ class People:
         """The accounts and jobs a site should hold; who is gone is suspended and their jobs end."""
         self.today = workforce.as_of
         remarks: list[Remark] = []
+        self.left = workforce.absent | {one.key for one in workforce.people if one.status is PersonStatus.TERMINATED}
+        if self.options.delete_leavers:
+            # Nothing is wanted of them any more: they are removed, and their jobs go with them.
+            workforce = replace(
+                workforce,
+                people=tuple(one for one in workforce.people if one.key not in self.left),
+                assignments=tuple(one for one in workforce.assignments if one.person not in self.left),
+                absent=frozenset(),
+            )
         items = [self._person(one, remarks) for one in workforce.people]
         # Somebody confirmed absent is suspended, and nothing else of the account is touched; nobody is made for that.
         items += [Item(PERSON, key, {_SUSPENDED: True}, make=False) for key in sorted(workforce.absent)]

@@ -13,6 +13,7 @@ from bridge.model import Architecture, Desired, JobAssignment, Organisation, Per
 from bridge.ports import Action, Change, Severity, Status, StopRun
 from bridge.store import Store
 from bridge.sync.clock import Clock
+from bridge.sync.policy import Policy, Touch, touch_of
 from bridge.sync.push import PushReport, push
 from connectors.hrimport_rules.settings import settings_from_mapping
 from connectors.totara.connector import TotaraConnector
@@ -93,6 +94,26 @@ def test_leaving_suspends_and_deletes_nothing(site: NightlyTotara, store: Store)
     assert held["E3"]["email"] == "e3@example.com"
     ended = site.totara.snapshot()["jobassignment"]["E2", "J-E2"]["enddate"]
     assert dt.datetime.fromtimestamp(ended, dt.UTC).date() in {dt.date(2026, 8, 31), dt.date(2026, 9, 1)}
+
+
+def test_deleting_happens_by_rule_only_and_only_for_who_left(site: NightlyTotara, store: Store) -> None:
+    """With `erase` for people the leaver's row says deleted=1 and counts as a removal; nobody else is touched."""
+    site.totara.configure(user={"allow_delete": 1})
+    hrimport = settings_from_mapping({"user": {"allow_delete": 1}}, OPTIONS)
+    site.options = replace(site.options, hrimport=hrimport, delete_leavers=True)
+    rules = replace(INITIAL, policy=Policy(erase=frozenset({"person"})), unverified=True)
+    clock = Clock(now=lambda: site.moment)
+    push("totara", site.connect(), store, _desired(), rules, clock)
+    site.run_nightly()
+    gone = _desired(_person("E1"), replace(_person("E2"), status=PersonStatus.TERMINATED))
+    report = push("totara", site.connect(), store, gone, rules, clock)
+    assert [(one.action, one.key, one.erase) for one in report.plan.changes] == [(Action.REMOVE, "E2", True)]
+    assert touch_of(report.plan.changes[0], site.connect().probe().spec("person")) is Touch.REMOVE
+    site.run_nightly()
+    assert push("totara", site.connect(), store, gone, rules, clock).state == "done"
+    held = site.totara.snapshot()
+    assert "E2" not in held["user"]
+    assert not held["user"]["E1"]["suspended"]
 
 
 def test_jobs_with_one_id_number_for_two_people_wait(site: NightlyTotara) -> None:
