@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 from bridge.cli.screen import Screen
 from bridge.ports import Action, Capabilities, Change, Fields, KindSpec, Removal, Severity, Value
 from bridge.sync.plan import ChangePlan
-from bridge.sync.policy import Stance
+from bridge.sync.policy import Stance, Touch, touch_of
 
 SHOWN = 12
 """Changes shown in one group before the rest is only counted."""
@@ -64,14 +65,16 @@ def show_plan(screen: Screen, plan: ChangePlan, capabilities: Capabilities, *, s
 
 def count_lines(plan: ChangePlan, specs: dict[str, KindSpec]) -> Iterator[str]:
     """Yield a line of counts for each kind that changes."""
-    for kind, counts in plan.counts().items():
-        spec = specs[kind]
-        parts = [f"{number:,} {_word(Action(action), spec)}" for action, number in counts.items()]
-        yield f"{spec.plural}: {', '.join(parts)}"
+    found: dict[str, Counter[str]] = {}
+    for change in plan.changes:
+        found.setdefault(change.kind, Counter())[_word(change, specs[change.kind])] += 1
+    for kind, counts in found.items():
+        parts = [f"{number:,} {word}" for word, number in sorted(counts.items())]
+        yield f"{specs[kind].plural}: {', '.join(parts)}"
 
 
-def _word(action: Action, spec: KindSpec) -> str:
-    return REMOVAL_WORDS[spec.removal] if action is Action.REMOVE else action.value
+def _word(change: Change, spec: KindSpec) -> str:
+    return REMOVAL_WORDS[spec.removal] if touch_of(change, spec) is Touch.REMOVE else change.action.value
 
 
 def _show_groups(screen: Screen, spec: KindSpec, changes: Iterable[Change], show_all: bool) -> None:
@@ -88,7 +91,7 @@ def _show_groups(screen: Screen, spec: KindSpec, changes: Iterable[Change], show
             screen.say(f"  {group}")
         shown = members if show_all else members[:SHOWN]
         for change in shown:
-            sign, style = SIGNS[change.action]
+            sign, style = SIGNS[Action.REMOVE if touch_of(change, spec) is Touch.REMOVE else change.action]
             screen.say(f"    {sign} {_line(change, spec)}", style)
         if len(members) > len(shown):
             screen.say(f"    … and {len(members) - len(shown):,} more (--all shows them)")
@@ -98,7 +101,7 @@ def _line(change: Change, spec: KindSpec) -> str:
     """Return a change as one line: what is done to what, and how it differs."""
     name = _name(change.after or change.before or {})
     called = f"{change.key}  {_text(name)}" if name else change.key
-    verb = "erase" if change.erase else _word(change.action, spec)
+    verb = "erase" if change.erase else _word(change, spec)
     again = " (puts back what was changed in the LMS)" if change.drift else ""
     match change.action:
         case Action.UPDATE:
@@ -106,11 +109,11 @@ def _line(change: Change, spec: KindSpec) -> str:
             if not change.fields:
                 return f"{verb} {called}: set again, since the LMS drops it when its children change"
             parts = [f"{field}: {_turn(before.get(field), after.get(field))}" for field in change.fields]
-            return f"{verb} {change.key}  {'; '.join(parts)}{again}"
+            return f"{verb} {called if spec.of_people else change.key}  {'; '.join(parts)}{again}"
         case Action.MOVE if change.parent == change.old_parent:
             where = f"after {change.previous}" if change.previous else "to the top"
             return f"{verb} {called}: {where}{again}"
-        case Action.MOVE | Action.REVIVE:
+        case Action.MOVE | Action.REVIVE if spec.tree:
             return f"{verb} {called}: {change.old_parent or 'the top'} → {change.parent or 'the top'}{again}"
         case Action.CREATE if change.parent:
             return f"{verb} {called}  (under {change.parent}){again}"

@@ -180,6 +180,20 @@ def test_the_command_line_narrows_within_the_pilot_and_names_what_it_does_not_kn
     assert any("E99999" in one["says"] for one in plan["remarks"])
 
 
+def test_a_plan_names_people_and_says_who_would_be_suspended(fresh: PeopleSite) -> None:
+    """Beside the numbers; whoever is suspended is not merely called updated."""
+    assert fresh.take(fresh.people).code == 0
+    assert fresh.push("--kind", "user", "--initial").code == 0
+    next_day = changed(changed(fresh.people, "E00003", status="terminated"), "E00004", last_name="Changed")
+    assert fresh.take(next_day, "next.csv").code == 0
+    said = fresh.run("plan", "--kind", "user", *TODAY).out
+    assert "accounts: 1 suspend, 1 update" in said
+    leaver, renamed = fresh.people[2], fresh.people[3]
+    assert "- suspend E00003" in said
+    assert f"~ update E00004  “{renamed['first_name']} Changed”" in said
+    assert leaver["employee_id"] == "E00003"
+
+
 # --- Several feeds, several sites -------------------------------------------------------------------------------------
 
 
