@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from connectors.files.template import ACTIVE, DELETED, KEY, PARENT, Column
@@ -20,7 +21,7 @@ class TakenWhen(StrEnum):
     """Nothing: putting it there is all there is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FileTemplate:
     """The file of one kind: its name, its columns, and where the LMS exports the same, if it does."""
 
@@ -39,13 +40,13 @@ class FileTemplate:
         """The column made of one yes-or-no field."""
         return next((one for one in self.columns if one.fields == {field_name} and len(one.pieces) == 1), None)
 
-    @property
+    @cached_property
     def compared(self) -> tuple[Column, ...]:
         """The columns that are an object's fields: neither its key, nor its place, nor whether it is still there."""
         special = {KEY, PARENT} if self.tree else {KEY}
         return tuple(one for one in self.columns if one.single not in special and not one.fields & {ACTIVE, DELETED})
 
-    @property
+    @cached_property
     def tree(self) -> bool:
         """Whether the file says under what an object hangs."""
         return self.column_with(PARENT) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class Spool:
         folder = self._folder / entry.token
         if rows is not None:
             entry.rows = len(rows)
-            _write(folder / "rows.json", [asdict(row) for row in rows])
+            _write(folder / "rows.json", [[row.key, row.changes, row.cells] for row in rows])
         _write(folder / "receipt.json", {name: getattr(entry, name) for name in _SAVED})
 
     def load(self, token: str) -> SpoolFile | None:
@@ -107,7 +107,7 @@ class Spool:
     def rows(self, entry: SpoolFile) -> list[SpoolRow]:
         """The rows of a file."""
         plain = json.loads((self._folder / entry.token / "rows.json").read_text("utf-8"))
-        return [SpoolRow(**row) for row in plain]
+        return [SpoolRow(*row) for row in plain]
 
     def entries(self) -> list[SpoolFile]:
         """All files, oldest first."""

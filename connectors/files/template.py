@@ -6,6 +6,7 @@ import datetime as dt
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from bridge.ports import FixConfiguration
 
@@ -15,7 +16,7 @@ Cell = str | int | bool | dt.date | None
 KEY, PARENT, ACTIVE, DELETED = "key", "parent", "active", "deleted"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """One column: its heading, and the pieces (text before, field, how to write it) that make its cells."""
 
@@ -24,12 +25,12 @@ class Column:
     longest: int | None = None
     """A longer cell is refused; None: anything goes."""
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         """The fields that the cells are made of."""
         return frozenset(name for _, name, _ in self.pieces if name)
 
-    @property
+    @cached_property
     def single(self) -> str:
         """The field that a cell is, and nothing else; empty for anything put together."""
         match self.pieces:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from connectors.files.options import FilesOptions, FileTemplate
 from connectors.files.spool import SpoolRow
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def refusal(template: FileTemplate, options: FilesOptions, cells: dict[str, str]) -> str:
@@ -26,7 +29,7 @@ def refusal(template: FileTemplate, options: FilesOptions, cells: dict[str, str]
 
 
 def _unfit(cell: str, options: FilesOptions) -> str:
-    if "\0" in cell or any("\ud800" <= char <= "\udfff" for char in cell):
+    if _NO_TEXT.search(cell):
         return "it holds a character that is no text"
     quoted = options.quote_all or any(char in cell for char in (options.delimiter, '"', "\n", "\r"))
     if options.backslash_escapes and quoted and "\\" in cell:
