@@ -123,6 +123,9 @@ class Chain:
         note(self.store, self.settings.daemon.notify, end.tell, self.clock.now())
         if subject:
             self._judge(end, subject)
+        elif end.state == FAILED:
+            tell = Telling(f"broken:{here.site}:{step}", FAILURE, here.site, f"The {step} failed. {end.message}")
+            note(self.store, self.settings.daemon.notify, [tell], self.clock.now())
         self.watch(here.site, end)
         return end
 

@@ -47,6 +47,12 @@ STOP, RELOAD = "stop", "reload"
 TICK = 5.0
 """Seconds between two looks at what is due besides schedules: messages, the sign of life."""
 
+REST = "rest|"
+"""What the jobs are called that take up the rest of a chain."""
+
+LOOK = 60.0
+"""Seconds between two looks for chains that another daemon has left."""
+
 STORE_PAUSE = 5.0
 """Seconds between two tries to take a firing while the store is away."""
 
@@ -136,6 +142,8 @@ class Daemon:
         self._wakes: queue.SimpleQueue[str] = queue.SimpleQueue() if wakes is None else wakes
         self._stopping = threading.Event()
         self._active: set[str] = set()
+        self._wanted: tuple[Appointment, ...] = ()
+        self._looked = self._started
         self._lock = threading.Lock()
         self._scheduler: Any = scheduler(
             timezone=dt.UTC,
@@ -232,6 +240,10 @@ class Daemon:
     def _tick(self) -> None:
         try:
             self._alive()
+            now = self._clock.now()
+            if now - self._looked >= LOOK:
+                self._looked = now
+                self._take_up(now)
             Messenger(self._store, self._settings.daemon.notify, self._send, self._clock).send_due()
         except StoreFault as error:
             _log.warning("the store is away", says=str(error), remedy="nothing is lost; it is tried again")
@@ -251,7 +263,8 @@ class Daemon:
         """
         wanted = {one.name: one for one in appointments(self._settings)}
         for job in self._scheduler.get_jobs():
-            if not job.id.startswith("rest|"):
+            # What is left of a chain stays, unless nobody wants it any more.
+            if job.id.removeprefix(REST) not in wanted or not job.id.startswith(REST):
                 job.remove()
         now = self._clock.now()
         for one in wanted.values():
@@ -266,8 +279,9 @@ class Daemon:
                 name=one.name,
                 next_run_time=dt.datetime.fromtimestamp(first, dt.UTC),
             )
-            if beginning:
-                self._take_up(one, now)
+        self._wanted = tuple(wanted.values())
+        if beginning:
+            self._take_up(now)
 
     def _first(self, one: Appointment, now: float, *, telling: bool) -> float | None:
         """Return when it is to begin first: in the past where its time was missed by less than its grace."""
@@ -280,28 +294,30 @@ class Daemon:
             self._missed(one, missed, "the daemon was not running")
         return one.timing.after(max(last.due, now - one.misfire_grace))
 
-    def _take_up(self, one: Appointment, now: float) -> None:
-        """Take up what was cut off by a crash, laid down at the last stop, or put off by a blackout."""
+    def _take_up(self, now: float) -> None:
+        """Take up what was cut off by a crash, laid down at a stop, or put off by a blackout, here or elsewhere."""
         with self._store.read() as connection:
-            found = unattended.firing(connection, one.schedule, one.site)
-        if found is None or found.state not in ("running", "stopped", POSTPONED):
-            return
-        if found.state == "running" and not holder_is_dead(found.holder):
-            return
-        if found.state != POSTPONED and now - found.began_at > max(one.misfire_grace, 86_400.0):
-            return
-        done = [str(step["step"]) for step in found.steps] if found.state == POSTPONED else []
-        left = tuple(step for step in one.steps if step not in done)
-        begins = one.timing.out_of_blackout(now)
-        _log.info("taken up again", firing=one.name, state=found.state, steps=list(left))
-        self._later(Due(one, found.due, found=found, steps=left), begins)
+            asleep = unattended.fallen_asleep(connection, now - LIVES)
+            found = [(one, unattended.firing(connection, one.schedule, one.site)) for one in self._wanted]
+        for one, last in found:
+            if last is None or last.state not in ("running", "stopped", POSTPONED):
+                continue
+            if last.state == "running" and not (last.holder in asleep or holder_is_dead(last.holder)):
+                continue
+            if last.state != POSTPONED and now - last.began_at > max(one.misfire_grace, 86_400.0):
+                continue
+            done = [str(step["step"]) for step in last.steps] if last.state == POSTPONED else []
+            left = tuple(step for step in one.steps if step not in done)
+            begins = one.timing.out_of_blackout(now)
+            _log.info("taken up again", firing=one.name, state=last.state, steps=list(left))
+            self._later(Due(one, last.due, found=last, steps=left), begins)
 
     def _later(self, due: Due, moment: float) -> None:
         self._scheduler.add_job(
             _nothing,
             DateTrigger(dt.datetime.fromtimestamp(moment, dt.UTC)),
             kwargs={"due": due},
-            id=f"rest|{due.appointment.name}",
+            id=REST + due.appointment.name,
             replace_existing=True,
         )
 

@@ -18,6 +18,7 @@ from bridge.sync.pull import PullOrder
 from jobs import feed_desk
 from jobs import pull as pull_job
 from jobs import push as push_job
+from jobs.ingest import FeedContext
 from jobs.night_report import write_report
 from jobs.notices import FAILURE, QUARANTINE, REFUSAL, TITLES, Telling
 from jobs.sites import workplace
@@ -113,7 +114,7 @@ def ingest(here: Circumstances) -> StepEnd:
         if here.stop():
             return StepEnd("ingest", STOPPED, here.stop(), tell=tuple(tell))
         context = feed_desk.context_of(here.settings, name, here.store, here.today)
-        delivery = feed_desk.ingest_arrivals(here.store, here.settings, context, here.today, here.clock)
+        delivery = _arrivals(here, context)
         for result in delivery.results:
             said.append(
                 f"{name}: {result.file} {result.state}, {result.rows:,} rows, {result.created:,} new, "
@@ -149,6 +150,18 @@ def ingest(here: Circumstances) -> StepEnd:
                 states.add(QUARANTINED)
     state = next((one for one in (QUARANTINED, REJECTED) if one in states), DONE)
     return StepEnd("ingest", state, "; ".join(said), tell=tuple(tell))
+
+
+def _arrivals(here: Circumstances, context: FeedContext) -> feed_desk.Delivery:
+    """Take in what arrived; where another chain is at the same feed, after that one."""
+    deadline = here.clock.now() + here.settings.daemon.site_wait
+    while True:
+        try:
+            return feed_desk.ingest_arrivals(here.store, here.settings, context, here.today, here.clock)
+        except SiteBusy:
+            if here.stop() or here.clock.now() >= deadline:
+                raise
+            here.clock.sleep(1.0)
 
 
 def _about_feed(store: Store, name: str, site: str) -> list[Telling]:

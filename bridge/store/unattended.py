@@ -281,6 +281,13 @@ def daemons(connection: Connection, since: float) -> list[Alive]:
     return [Alive(**row._mapping) for row in rows]
 
 
+def fallen_asleep(connection: Connection, since: float) -> frozenset[str]:
+    """Return the daemons that have not stopped and were not seen since a moment: their machine is gone."""
+    table = table_of(DaemonRow)
+    rows = connection.execute(select(table.c.name).where(table.c.stopped_at.is_(None), table.c.seen_at < since))
+    return frozenset(row.name for row in rows)
+
+
 def prune_daemons(connection: Connection, before: float) -> None:
     """Drop daemons that were last seen before a moment."""
     table = table_of(DaemonRow)
