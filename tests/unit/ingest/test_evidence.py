@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bridge.feed_settings import FeedSettings, TrustSettings
-from bridge.store import roster
+from bridge.store import Store, roster
 
 from .conftest import SAMPLE, Desk
 
@@ -74,9 +74,11 @@ def test_a_manifest_that_does_not_fit_its_file_vouches_for_nothing_when_somebody
     assert absent(day1) == set()
 
 
-def test_a_held_row_takes_over_although_its_file_says_the_same_every_night(make_desk: Callable[..., Desk]) -> None:
+def test_a_held_row_takes_over_although_its_file_says_the_same_every_night(
+    make_desk: Callable[..., Desk], any_store: Store
+) -> None:
     """Labs sends the same bytes each night; once HR no longer lists the person, the row of labs holds."""
-    hr = make_desk(name="hr", others=("labs",))
+    hr = make_desk(name="hr", others=("labs",), store=any_store)
     labs = make_desk(name="labs", others=("hr",), store=hr.store)
     hr.take_rows(ROWS)
     mover = [["E00", "Ana", "Kaur0", "p0@x.example", "Chemist", "", "", ""]]
@@ -88,9 +90,11 @@ def test_a_held_row_takes_over_although_its_file_says_the_same_every_night(make_
     assert labs.roster()["E00"].row.title == "Chemist"
 
 
-def test_a_row_refused_for_what_only_another_feed_knows_is_looked_at_again(make_desk: Callable[..., Desk]) -> None:
+def test_a_row_refused_for_what_only_another_feed_knows_is_looked_at_again(
+    make_desk: Callable[..., Desk], any_store: Store
+) -> None:
     """The manager becomes known through the other feed; the same bytes are then right, and clear the rejection."""
-    hr = make_desk(name="hr", others=("labs",))
+    hr = make_desk(name="hr", others=("labs",), store=any_store)
     labs = make_desk(name="labs", others=("hr",), store=hr.store)
     rows = [["L1", "Bo", "Ek", "bo@x.example", "Chemist", "", "E00", ""]]
     assert labs.take_rows(rows, "labs.csv").rejected == 1
@@ -100,9 +104,9 @@ def test_a_row_refused_for_what_only_another_feed_knows_is_looked_at_again(make_
     assert labs.rejections() == []
 
 
-def test_an_identical_file_counts_its_own_rows_alone(make_desk: Callable[..., Desk]) -> None:
+def test_an_identical_file_counts_its_own_rows_alone(make_desk: Callable[..., Desk], any_store: Store) -> None:
     """A row that waits from an earlier file, whose person's row is refused now, is not one of this file's rows."""
-    desk = make_desk(FeedSettings(date_format="%Y-%m-%d"))
+    desk = make_desk(FeedSettings(date_format="%Y-%m-%d"), any_store)
     late = ["E99", "Bo", "Ek", "bo@x.example", "Nurse", "", "", "2027-06-01"]
     desk.take_rows([*ROWS, late])
     broken = [*ROWS, [*late[:3], "no address", *late[4:]]]
@@ -113,9 +117,11 @@ def test_an_identical_file_counts_its_own_rows_alone(make_desk: Callable[..., De
     assert (result.rows, result.unchanged, result.waiting, result.rejected) == (21, 20, 0, 1)
 
 
-def test_a_day_that_comes_is_counted_once_by_an_identical_file(make_desk: Callable[..., Desk]) -> None:
+def test_a_day_that_comes_is_counted_once_by_an_identical_file(
+    make_desk: Callable[..., Desk], any_store: Store
+) -> None:
     """Waiting one night, new the next, unchanged from then on; the rows add up each night."""
-    desk = make_desk(FeedSettings(date_format="%Y-%m-%d"))
+    desk = make_desk(FeedSettings(date_format="%Y-%m-%d"), any_store)
     rows = [*ROWS, ["E99", "Bo", "Ek", "bo@x.example", "Nurse", "", "", "2027-06-01"]]
     desk.take_rows(rows)
     seen = []
@@ -130,9 +136,11 @@ def test_a_day_that_comes_is_counted_once_by_an_identical_file(make_desk: Callab
     assert seen == [("identical", 0, 20, 1), ("identical", 1, 20, 0), ("identical", 0, 21, 0)]
 
 
-def test_changes_are_not_taken_before_earlier_ones_that_are_in_quarantine(make_desk: Callable[..., Desk]) -> None:
+def test_changes_are_not_taken_before_earlier_ones_that_are_in_quarantine(
+    make_desk: Callable[..., Desk], any_store: Store
+) -> None:
     """The first change file is in doubt; a later one would overtake it, and the first would then be refused as old."""
-    desk = make_desk(FeedSettings(snapshot="delta", trust=TrustSettings(small=0)))
+    desk = make_desk(FeedSettings(snapshot="delta", trust=TrustSettings(small=0)), any_store)
     desk.take_rows([[*row[:4], "Nurse", "", "", ""] for row in ROWS], "changes_1.csv")
     assert desk.take_rows([["E00", "Ana", "Kaur0", "nowhere", "", "", "", ""]], "changes_2.csv").state == "quarantined"
     after = [["E01", "Ana", "Kaur1", "p1@x.example", "Doctor", "", "", ""]]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
+import openpyxl
 import pytest
 
-from bridge.feed_settings import FeedSettings, TrustSettings
+from bridge.feed_settings import ColumnRule, FeedSettings, TrustSettings
 from bridge.model import JobAssignment, PersonStatus, Position, Workforce
 from bridge.ports import FixConfiguration
 from bridge.store import Store, feeds
@@ -359,3 +362,38 @@ def jobs_of(desk: Desk, day: dt.date | None = None) -> dict[str, JobAssignment]:
 def keys(found: Workforce) -> set[str]:
     """Return the keys of people."""
     return {one.key for one in found.people}
+
+
+def test_a_name_that_lost_letters_is_kept_until_somebody_says_that_it_is_the_new_one(make_desk: MakeDesk) -> None:
+    """By default the known name stays, with a remark; with the setting, for one run, the file's is taken."""
+    desk = make_desk()
+    desk.take_rows([person(1, last="Şahin"), *(person(n) for n in range(2, 12))])
+    arrived = [person(1, last="ahin"), *(person(n) for n in range(2, 12))]
+    assert desk.take_rows(arrived, "second.csv").updated == 0
+    assert desk.roster()["E1"].row.last_name == "Şahin"
+    assert [(one.fault.rule, one.refused) for one in desk.rejections()] == [("letters-lost", False)]
+    desk.context = replace(desk.context, settings=FeedSettings(names_may_lose_letters=True))
+    assert desk.take_rows(arrived, "second.csv").updated == 1
+    assert desk.roster()["E1"].row.last_name == "ahin"
+    assert desk.rejections() == []
+
+
+def test_deltas_come_as_workbooks_too(make_desk: MakeDesk, tmp_path: Path) -> None:
+    """A sheet with an action column, in words that a value map translates."""
+    columns = {"action": ColumnRule.model_validate({"from": "What", "map": {"Abgang": "delete", "Neu": "add"}})}
+    desk = make_desk(FeedSettings(snapshot="delta", columns=columns))
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.append(["What", "Employee No.", "Given name", "Family name", "E-mail"])
+    sheet.append(["Neu", "E1", "Ana", "Kaur", "a@x.example"])
+    sheet.append(["Neu", "E2", "Bo", "Ek", "b@x.example"])
+    book.save(tmp_path / "1.xlsx")
+    sheet.delete_rows(2, 2)
+    sheet.append(["Abgang", "E1", None, None, None])
+    sheet.append(["Abgang", "E9", None, None, None])
+    book.save(tmp_path / "2.xlsx")
+    assert desk.take(tmp_path / "1.xlsx").created == 2
+    result = desk.take(tmp_path / "2.xlsx")
+    assert (result.updated, result.terminated, result.rejected) == (1, 1, 1)
+    assert desk.roster()["E1"].row.status == "terminated"
+    assert [one.fault.rule for one in desk.rejections()] == ["delete-unknown"]
