@@ -30,6 +30,7 @@ class FileSettings(Strict):
 
     name: Annotated[str, Field(min_length=1)]
     columns: dict[str, str | ColumnSettings]
+    lists: Literal["changes", "everything"] = "changes"
     export: str = ""
 
 
@@ -134,7 +135,7 @@ def _templates(given: FilesSiteOptions, where: str) -> tuple[FileTemplate, ...]:
                 f"{spot}: nobody tells when a file was taken, so the next one must not overwrite it. Put {{stamp}} "
                 "into its name, for example people-{stamp}.csv."
             )
-        template = FileTemplate(kind, one.name, tuple(_columns(kind, one, spot)), one.export)
+        template = FileTemplate(kind, one.name, tuple(_columns(kind, one, spot)), one.lists == "everything", one.export)
         check_template(template, spot)
         found.append(template)
     names = [one.name for one in found]

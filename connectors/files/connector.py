@@ -45,6 +45,7 @@ from connectors.files.writing import refusal, write_rows
 from connectors.handover import Place
 
 HANDED_OVER = "handed over: the LMS does not tell what it made of it"
+_GOES = f"{Action.REMOVE.value} "
 TAKEN = "handed over and taken: the LMS does not tell what it made of it"
 
 
@@ -79,6 +80,7 @@ class FilesConnector:
         self._clock = clock
         self._spool = Spool(options.spool)
         self._kinds = Kinds(options)
+        self._wanted: dict[str, list[str]] = {}
 
     # -- what the site is -------------------------------------------------------------------------
 
@@ -142,7 +144,11 @@ class FilesConnector:
 
     def translate(self, desired: Desired) -> Translation:
         """Turn the model into rows, kind by kind, as far as there are files for it."""
-        return self._kinds.translate(desired)
+        found = self._kinds.translate(desired)
+        self._wanted = {}
+        for item in (one for one in found.items if one.make):
+            self._wanted.setdefault(item.kind, []).append(item.key)
+        return found
 
     def read(self, kind: str) -> Iterator[Found]:
         """What the LMS's own export shows of a kind.
@@ -179,8 +185,11 @@ class FilesConnector:
         entry = self._spool.new(template.kind)
         rows = self._rows(template, changes, entry)
         older = [one for one in self._spool.entries() if one.kind == entry.kind and rows and self._withdrawn(one)]
-        for one in reversed(older):
-            rows = _merged(self._spool.rows(one), rows)
+        if template.everything:
+            rows = self._with_all_others(template, rows, entry, older, changes) if rows else rows
+        else:
+            for one in reversed(older):
+                rows = _merged(self._spool.rows(one), rows)
         stamp = dt.datetime.fromtimestamp(self._clock(), dt.UTC).strftime("%Y%m%d%H%M%S")
         entry.name = template.name.replace("{stamp}", stamp)
         if not rows:
@@ -196,6 +205,37 @@ class FilesConnector:
         with contextlib.suppress(RetryLater, OutcomeUnknown):
             self._advance(entry)
         return Receipt(entry.token, tuple(changes))
+
+    def _with_all_others(
+        self,
+        template: FileTemplate,
+        rows: list[SpoolRow],
+        entry: SpoolFile,
+        older: Sequence[SpoolFile],
+        changes: Sequence[Change],
+    ) -> list[SpoolRow]:
+        """The whole file: what the last one listed, with the rows that are new, and without those that go.
+
+        Raises:
+            StopRun: it is not known here any more what the last one listed, so that this one would take things away.
+        """
+        told = [one for one in self._spool.entries() if one.kind == entry.kind and one.rows]
+        told = [*(one for one in told if one.stage in {Stage.TAKEN, Stage.DELIVERED}), *older]
+        rows = _merged(self._spool.rows(told[-1]) if told else [], rows)
+        here = {row.key for row in rows} | {name.partition(" ")[2] for name in entry.refused}
+        lost = [key for key in self._wanted.get(entry.kind, ()) if key not in here]
+        plural = KINDS[entry.kind].plural
+        if lost and not told and (len(lost) > len(rows) or any(one.action is not Action.CREATE for one in changes)):
+            raise StopRun(
+                f"{template.name} lists everything, and what the last one listed is not known here, as "
+                f"{self.options.spool} holds nothing of it. A new one would take {len(lost):,} {plural} away. Nothing "
+                "was sent. Bring that folder back from a backup."
+            )
+        if template.switch(ACTIVE) is None and template.switch(DELETED) is None:
+            rows = [row for row in rows if not any(name.startswith(_GOES) for name in row.changes)]
+        if not rows:
+            raise StopRun(f"{template.name} would list no {plural} at all, which empties the LMS. Nothing was sent.")
+        return rows
 
     def _withdrawn(self, older: SpoolFile) -> bool:
         """Take back a file that was not taken yet, so that one file, and one night, does for both."""
@@ -240,7 +280,7 @@ class FilesConnector:
         if key in self.options.reserved:
             return f"{key} is reserved for somebody else by the settings of this site"
         removed = any(change.action is Action.REMOVE for change in changes)
-        if removed and template.switch(ACTIVE) is None and template.switch(DELETED) is None:
+        if removed and not template.everything and template.switch(ACTIVE) is None and template.switch(DELETED) is None:
             return "the file has no column with {active} or {deleted}, so it cannot say that something goes"
         return ""
 

@@ -69,7 +69,8 @@ def field_known(kind: str) -> Callable[[str], bool]:
 def spec_of(template: FileTemplate, *, readable: bool) -> KindSpec:
     """How this LMS holds a kind, as far as its file can say it."""
     kind = KINDS[template.kind]
-    removal = kind.removal if template.switch(ACTIVE) or template.switch(DELETED) else Removal.KEEP
+    sayable = template.everything or template.switch(ACTIVE) or template.switch(DELETED)
+    removal = kind.removal if sayable else Removal.KEEP
     return KindSpec(
         template.kind,
         kind.singular,

@@ -29,6 +29,8 @@ class FileTemplate:
     name: str
     """May hold ``{stamp}``: the moment of writing, as YYYYMMDDhhmmss."""
     columns: tuple[Column, ...]
+    everything: bool = False
+    """True where the LMS takes a file for all there is: each one lists every object, and what it does not list goes."""
     export: str = ""
     """Name of a file, in the exports folder, in which the LMS shows what it holds, under the same headings."""
 

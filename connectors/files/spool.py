@@ -117,5 +117,9 @@ class Spool:
     def forget_old(self, keep: int = 60) -> None:
         """Remove what was taken long ago, but for the last few."""
         settled = [one for one in self.entries() if not one.open]
+        # The last file of a kind is what the LMS was told: where files list everything, the next one builds on it.
+        last = {one.kind: one.token for one in settled if one.stage is Stage.TAKEN and one.rows}
         for entry in settled[:-keep]:
+            if last.get(entry.kind) == entry.token:
+                continue
             shutil.rmtree(self._folder / entry.token, ignore_errors=True)

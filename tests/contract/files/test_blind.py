@@ -236,6 +236,51 @@ def test_in_waves_a_kind_waits_for_those_before_it(here: Blind) -> None:
     assert [path.name for path in here.lms.inbox.iterdir()] == ["positions.csv"]
 
 
+def test_a_file_of_everything_lists_what_stays_and_leaves_out_what_goes(here: Blind) -> None:
+    """Each file is whole, also while the last one lies there; what is gone is in none."""
+    columns = {"ID": "{key}", "name": "{name}", "Under": "{parent}"}
+    file = replace(template("competency", "competencies.csv", columns), everything=True)
+    here.options = replace(here.options, files=(file,))
+
+    def listed() -> dict[str, str]:
+        text = (here.lms.inbox / "competencies.csv").read_text(encoding="utf-8")
+        return {row["ID"]: row["name"] for row in csv.DictReader(io.StringIO(text, newline=""))}
+
+    here.push()
+    assert len(listed()) == len(company.COMPETENCIES)
+    here.night()
+    here.push()
+    unverified = replace(INITIAL, unverified=True)
+    here.model = company.without(here.model, "LEAD/L2")
+    here.push(unverified)
+    assert set(listed()) == {one.key for one in company.COMPETENCIES} - {"LEAD/L2"}
+    here.model = company.renamed(here.model, "CARE/A1", "Scrubs")
+    here.now += 3 * 86400
+    here.push(unverified)
+    assert set(listed()) == {one.key for one in company.COMPETENCIES} - {"LEAD/L2"}
+    assert listed()["CARE/A1"] == "Scrubs"
+    here.night()
+    assert here.push(unverified).state == "done"
+    assert here.plan(unverified).changes == []
+
+
+def test_a_file_of_everything_is_not_sent_where_it_is_not_known_what_the_last_one_listed(
+    here: Blind, tmp_path: Path
+) -> None:
+    """With our own folder lost, a new file would take away whatever did not change: nothing is sent."""
+    file = replace(template("competency", "competencies.csv", {"ID": "{key}", "name": "{name}"}), everything=True)
+    here.options = replace(here.options, files=(file,))
+    here.push()
+    here.night()
+    here.push()
+    here.options = replace(here.options, spool=tmp_path / "another")
+    here.model = company.with_more(here.model, company.competency("CARE", "C", "Nutrition"))
+    report = here.push()
+    assert report.state == "stopped"
+    assert "would take 10 competencies away" in report.message
+    assert list(here.lms.inbox.iterdir()) == []
+
+
 def _cut(folder: Path, options: FilesOptions, at: int, error: BaseException, *, after: bool) -> bool:
     """Two pushes that end at one touch of the folder, then nights of peace; whether they got to that touch."""
     folder.mkdir()

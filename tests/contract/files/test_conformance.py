@@ -38,7 +38,7 @@ COLUMNS = {
 def template(kind: str, name: str, columns: dict[str, str], export: str = "") -> FileTemplate:
     """Return a file of one kind."""
     found = tuple(column_of(heading, text, field_known(kind), None, "test") for heading, text in columns.items())
-    return FileTemplate(kind, name, found, export)
+    return FileTemplate(kind, name, found, export=export)
 
 
 class NightlyCsv(Site):
