@@ -111,6 +111,8 @@ class Found:
     held: str = ""
     """Why nothing may be done to it until a person has decided (several accounts could be it, it is protected): a
     sentence. Neither it nor what needs it is touched."""
+    replaced: bool = False
+    """True where it is not there, and another object does its work for now: it is neither made nor missed."""
 
 
 class Action(StrEnum):

@@ -78,7 +78,7 @@ def diff_kind(sides: Sides, policy: Policy) -> KindDiff:
         if found is not None and found.held:
             result.unavailable.add(key)
             result.remarks.append(Remark(Severity.HELD, item.kind, key, found.held))
-        elif found is None and not item.make:
+        elif (found is None and not item.make) or (found is not None and found.replaced):
             result.unavailable.add(key)
             if base is not None:
                 result.forgotten.append((item.kind, key))

@@ -99,7 +99,7 @@ class Enrolments:
         wanted: dict[str, dict[str, str]] = {link.course: {} for link in architecture.course_links}
         for person in staff.working():
             jobs = staff.jobs.get(person.key, ())
-            if not jobs or staff.unmapped(person.key):
+            if not jobs:
                 continue
             needs = index.holding_for_jobs((staff.positions.get(job.position or ""), job.organisation) for job in jobs)
             job = jobs[0]

@@ -88,7 +88,7 @@ class PlanCompetencies:
         def spoken_of(key: str) -> bool:
             """Say whether a competency that a plan no longer asks for should leave it: a plan that ends keeps all."""
             person = key.partition("|")[0]
-            return split(key)[0] in shelf.wanted and person not in held and needs.speaks_of(person)
+            return split(key)[0] in shelf.wanted and person not in held
 
         part.speaks_of = spoken_of
         return part

@@ -85,10 +85,11 @@ class PlanNeeds:
         labels = self._labels()
         waiting: list[str] = []
         for person in self.staff.working():
+            jobs = self.staff.jobs.get(person.key, ())
             if self.staff.unmapped(person.key):
                 waiting.append(person.key)
-                continue
-            jobs = self.staff.jobs.get(person.key, ())
+                if jobs[0].position is not None:
+                    continue
             if not jobs:
                 continue
             needs = index.holding_for_jobs(
@@ -111,7 +112,10 @@ class PlanNeeds:
             yield Wanted(key, person.key, position.key if position else "", name, body, tuple(wanted))
         if waiting:
             some = ", ".join(waiting[:5]) + (", …" if len(waiting) > 5 else "")
-            says = f"{len(waiting):,} people hold a title without a position yet: their plans stay as is ({some})."
+            says = (
+                f"{len(waiting):,} people hold a title without a position yet: their plans stay as is; who has none "
+                f"gets one with what everybody and their unit needs ({some})."
+            )
             part.remark(Severity.WAITS, "plan", "", says)
 
     def speaks_of(self, person: str) -> bool:

@@ -75,6 +75,8 @@ class PlanShelf:
     accounts: Accounts
     wanted: dict[str, Wanted] = field(default_factory=dict)
     """By the plan's key, as the last translation worked them out."""
+    undecided: frozenset[str] = frozenset()
+    """People whose title has no position yet."""
     linked: frozenset[str] = frozenset()
     """Positions whose template an administrator linked to a cohort."""
     positions: dict[int, str] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class PlanShelf:
     def translate(self, desired: Desired, left_out: frozenset[str], part: Part) -> PlanNeeds | None:
         """Work out what is wanted; None where nothing is known of plans."""
         self.wanted = {}
+        self.undecided = frozenset()
         self.rows, self.ours = {}, {}
         staff = Staff.of(desired)
         if staff is None:
@@ -97,6 +100,7 @@ class PlanShelf:
         self._look_at_templates()
         part.complete = not left_out and self.context.options.plan_leaving != "keep"
         self.wanted = {wanted.key: wanted for wanted in needs.all(part)}
+        self.undecided = frozenset(one.key for one in staff.working() if staff.unmapped(one.key))
         return needs
 
     def _look_at_templates(self) -> None:
@@ -146,6 +150,20 @@ class PlanShelf:
             found = key_of(plan.description)
             if found is not None and plan.template is None and found[0].partition("|")[0] == person:
                 self.ours.setdefault(found[0], plan)
+
+    def is_replaced(self, key: str, person: str) -> bool:
+        """Say whether the plan of somebody without a position is not needed: who has an open one for the position
+        they held keeps that, until the new title has a position."""
+        if person not in self.undecided or key not in self.wanted:
+            return False
+        if key in self.ours and not self.ours[key].complete:
+            return False
+        for row in self.rows.get(person, ()):
+            found = key_of(row.description)
+            ours = row.template is None and found is not None and found[0].partition("|")[0] == person
+            if not row.complete and (ours or row.template in self.positions):
+                return True
+        return False
 
     def people_in(self, keys: Collection[str] | None) -> Collection[str]:
         """Return the people whose plans some keys name; everybody who is wanted or has an account, without keys."""
@@ -230,6 +248,7 @@ class Plans:
         shelf = self._shelf
         people = set(shelf.people_in(keys))
         shelf.read(people, fresh=True)
+        replaced = [key for person in people if shelf.is_replaced(key := plan_key(person, None), person)]
         for key, row in list(shelf.ours.items()):
             if row.person not in people:
                 continue
@@ -240,7 +259,9 @@ class Plans:
             if row.complete and not closed and wanted is not None:
                 fields = {"name": wanted.name, "description": wanted.description}
             retired = row.complete and (closed or wanted is None)
-            yield Found("plan", key, fields, str(row.id), retired=retired)
+            if key not in replaced:
+                yield Found("plan", key, fields, str(row.id), retired=retired)
+        yield from (Found("plan", key, {}, "", replaced=True) for key in replaced)
 
     def write(self, changes: Sequence[Change]) -> Iterator[Outcome]:
         """Make, open and change plans; one person's in order."""

@@ -36,6 +36,9 @@ decisions = "title_truth.csv"
 
 TODAY = ("--as-of", "2026-12-31")
 
+pytestmark = pytest.mark.timeout(900)
+"""Whoever comes first waits for six nights of 4,000 people."""
+
 
 class Nights:
     """What each command said, and what the site held after each push."""

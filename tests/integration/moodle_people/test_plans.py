@@ -173,6 +173,27 @@ def test_a_title_without_position_leaves_the_plan_as_it_is(here: Place) -> None:
     assert any("their plans stay" in one.says for one in report.plan.remarks)
 
 
+def test_who_has_no_plan_and_no_position_yet_gets_what_everybody_needs(here: Place) -> None:
+    """A hire whose title nobody has decided about; once it has a position the plan of that takes its place."""
+    unmapped = job("P1", "WARD", None, title="Chief of something")
+    report = here.push(wanted(unmapped), KINDS)
+    assert report.state == "done"
+    assert [(plan["status"], plan["holds"]) for plan in plans(here)] == [(ACTIVE, ["A1"])]
+    assert here.push(wanted(unmapped), KINDS, **EVERY_NIGHT).plan.changes == []
+    here.push(wanted(), KINDS)
+    assert [(plan["status"], plan["holds"]) for plan in plans(here)] == [(COMPLETE, ["A1"]), (ACTIVE, ["A1", "B1"])]
+    assert here.push(wanted(unmapped), KINDS, **EVERY_NIGHT).plan.changes == []
+    assert [plan["status"] for plan in plans(here)] == [COMPLETE, ACTIVE]
+
+
+def test_a_job_without_title_ends_the_plan_of_the_last_position_at_once(here: Place) -> None:
+    """Nobody waits for a decision there: one plan is closed and the other made in the same night."""
+    here.push(wanted(), KINDS)
+    here.push(wanted(job("P1", "WARD", None, title="")), KINDS)
+    assert [(plan["status"], plan["holds"]) for plan in plans(here)] == [(COMPLETE, ["A1", "B1"]), (ACTIVE, ["A1"])]
+    assert here.push(wanted(job("P1", "WARD", None, title="")), KINDS, **EVERY_NIGHT).plan.changes == []
+
+
 def test_plans_of_others_are_never_touched(here: Place) -> None:
     """A manager's own plan for the person stays letter by letter."""
     here.push(wanted(), KINDS)
