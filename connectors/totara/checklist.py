@@ -113,6 +113,13 @@ def _fields(options: TotaraOptions) -> Iterator[Finding]:
         custom = sorted(name for name in held.imported or () if name.startswith("customfield_"))
         if custom:
             names = ", ".join(name.removeprefix("customfield_") for name in custom)
+            if element != "user" and held.csvsaveemptyfields:
+                yield Finding(
+                    f"values of custom fields in {element}.csv",
+                    False,
+                    f"{names}: the model has no values for them, and the site takes empty cells to erase",
+                    "Switch these columns off in the element's source settings, or every push clears them.",
+                )
             yield Finding(
                 f"custom fields of {element}.csv",
                 False,

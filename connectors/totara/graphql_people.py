@@ -71,7 +71,8 @@ class Accounts:
             if custom:
                 data = {one["shortname"]: str(one.get("data") or "") for one in item.get("custom_fields") or ()}
                 held |= {name: data.get(name.removeprefix(_CUSTOM), "") for name in extras if name.startswith(_CUSTOM)}
-            yield Found(PERSON, key, held, key)
+            # The rest is needed to write a row of HR Import for somebody of whom only one field is wanted.
+            yield Found(PERSON, key, held, key, detail=held)
 
     def refusal(self, change: Change) -> str:
         """Why a change cannot be said to the API; empty where it can."""
@@ -166,7 +167,7 @@ class Jobs:
         }
         # Ended, and nobody speaks of it any more: that is what closing a job leaves.
         over = end is not None and end <= self._people.today.isoformat() and key not in self._people.wanted_jobs
-        return Found(JOB, key, fields, key, retired=over)
+        return Found(JOB, key, fields, key, retired=over, detail=fields)
 
     def _day(self, moment: Any) -> str | None:
         """A date as the site's own calendar has it; the API tells unix time."""
@@ -182,7 +183,7 @@ class Jobs:
 
     def mutation(self, change: Change) -> Mutation:
         """The write of a change."""
-        before = change.before or {}
+        before = {**change.detail, **(change.before or {})}
         if change.action is Action.REMOVE:
             person = str(before.get("person") or "")
             if change.erase:

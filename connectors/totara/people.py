@@ -179,7 +179,7 @@ class People:
         """The file's rows by id number."""
         rows: dict[str, dict[str, object]] = {}
         for change in changes:
-            values = {**(change.before or {}), **(change.after or {})}
+            values = {**change.detail, **(change.before or {}), **(change.after or {})}
             row = rows.setdefault(change.key, {"idnumber": change.key, "timemodified": stamp})
             if change.kind == PERSON:
                 self._person_row(change, values, row)

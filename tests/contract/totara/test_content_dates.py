@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from bridge.ports import Action, Change, FixConfiguration, Status
 from connectors.hrimport_rules.settings import settings_from_mapping
@@ -200,6 +201,28 @@ def test_outcomes_come_from_the_sites_database_as_well(tmp_path: Path) -> None:
     assert "framework ORGS does not exist" in outcome.why
     finding = next(one for one in port.probe().findings if one.subject == "sync log report")
     assert (finding.ok, finding.says) == (True, "read from the site's database")
+    log.close()
+
+
+def test_the_log_is_read_from_a_real_postgresql(empty_postgres: str) -> None:
+    """Row by row beyond an id, oldest first."""
+    engine = create_engine(empty_postgres)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "create table ttr_totara_sync_log (id bigint primary key, runid bigint, time bigint, element text, "
+                "logtype text, action text, info text)"
+            )
+        )
+        for number in (2, 1, 3):
+            values = {"id": number, "info": f"row {number}"}
+            connection.execute(
+                text("insert into ttr_totara_sync_log values (:id, 1, 1790000000, 'org', 'info', 'create', :info)"),
+                values,
+            )
+    engine.dispose()
+    log = SyncLogDatabase(empty_postgres, "ttr_")
+    assert [(row.id, row.info, row.time) for row in log(1)] == [(2, "row 2", 1.79e9), (3, "row 3", 1.79e9)]
     log.close()
 
 
