@@ -295,3 +295,18 @@ def test_the_simulator_tells_a_program_where_it_is(bench: Workbench) -> None:
     assert len(told["MOODLE_TOKEN"]) == 32
     assert taken.code == 2
     assert "--port" in taken.json["error"]
+
+
+def test_the_demonstration_comes_out_as_it_should(tmp_path: Path, model: Path) -> None:
+    """Push, push again, drift, undo and pull, in a folder of its own; what it says at the end is what happened."""
+    with workbench(tmp_path / "bench") as bench:
+        answer = bench.run("demo", "--folder", "here", "--model", str(model), "--latency", "0", "--json")
+        assert answer.code == 0, answer.err
+        told = answer.json
+        assert (told["ok"], told["wrong"]) == (True, [])
+        assert told["first_push"]["applied"] > 120
+        assert told["second_push"]["applied"] == 0
+        assert told["pull"]["completions"]["new"] == 1500
+        assert len(rows(bench.folder / "here" / "completions.csv")) == 1500
+        # It works on a site of its own, not on the one that the settings here name.
+        assert bench.moodle.requests.total == 0

@@ -110,3 +110,25 @@ def test_without_the_report_a_pull_takes_one_request_per_twenty_people_and_per_f
         found = list(results.live_results(connection, "here", "completions"))
     assert all(row["completed_at"] for row in found)
     assert moodle.requests.total <= math.ceil(300 / 20) + math.ceil(1500 / 50)
+
+
+def test_without_the_report_times_are_asked_for_of_new_completions_only(
+    moodle: MoodleSimulator, store: Store, port: MoodleConnector
+) -> None:
+    """What the store knows is not asked for again, and what came since is found with its time."""
+    pull("here", port, store, COMPLETIONS, Rules(), Clock())
+    status = "core_completion_get_course_completion_status"
+    assert moodle.requests.inner_by_function[status] == 1500
+    moodle.requests.reset()
+    report = pull("here", connect(moodle), store, COMPLETIONS, Rules(), Clock())
+    assert report.since is not None
+    assert moodle.requests.inner_by_function[status] == 0
+    assert moodle.requests.total <= 3 + math.ceil(300 / 20)
+    enrolled = next(
+        row for row in moodle.db.enrolments if not moodle.db.completions.find("pair", (row["courseid"], row["userid"]))
+    )
+    moodle.seed.complete(enrolled["courseid"], enrolled["userid"], int(moodle.site.now()))
+    moodle.requests.reset()
+    report = pull("here", connect(moodle), store, COMPLETIONS, Rules(), Clock())
+    assert report.new["completions"] == 1
+    assert moodle.requests.inner_by_function[status] + moodle.requests.by_function[status] == 1

@@ -179,3 +179,21 @@ def test_every_kind_has_its_page_and_an_end(moodle: MoodleSimulator) -> None:
     assert CourseCompletion in kinds
     assert any(remark.key == "NOPE" for page in pages for remark in page.remarks)
     connector.close()
+
+
+def test_what_moodle_refuses_for_one_person_is_counted_and_nothing_counts_as_gone() -> None:
+    """An account that is deleted while it is asked about: the others come, a remark says so, the kind is not whole."""
+    with MoodleSimulator() as site:
+        people = site.seed.users(5)
+        connector = connect(site)
+
+        def delete(moment: str, _number: int, function: str) -> None:
+            if moment == "before" and function != "core_user_get_users":
+                site.db.users.rows[people[2]]["deleted"] = site.requests.by_function["core_user_get_users"]
+
+        site.on_request(delete)
+        pages = list(connector.pull(PullScope(kinds=frozenset({"badges"}))))
+        connector.close()
+    assert [page.whole for page in pages] == [frozenset()]
+    (remark,) = pages[-1].remarks
+    assert "1 answers about badges were refused" in remark.says
