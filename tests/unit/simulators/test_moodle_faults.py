@@ -134,9 +134,9 @@ def test_the_hook_sees_each_request_before_and_after_its_commit(moodle: MoodleSi
 def test_an_idle_connection_is_closed() -> None:
     """After the keep-alive time the next request needs a new connection, as behind nginx."""
     with MoodleSimulator() as moodle:
-        moodle.config.keep_alive = 0.2
+        moodle.config.keep_alive = 1.0
         session = requests.Session()
-        for wait in (0.0, 0.0, 0.5):
+        for wait in (0.0, 0.0, 1.5):
             time.sleep(wait)
             assert session.post(moodle.url + "/webservice/rest/server.php", data={}).status_code == 200
         session.close()

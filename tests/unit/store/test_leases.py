@@ -168,8 +168,8 @@ def test_a_living_process_of_this_machine_is_waited_for(store: Store) -> None:
 
 def test_a_heartbeat_keeps_a_long_run_in_office(any_store: Store) -> None:
     """A run longer than its lease, that touches the store nowhere, still holds the site at its end."""
-    with holding(any_store, "here", "push", Clock(), seconds=0.6) as tenure:
-        time.sleep(1.0)
+    with holding(any_store, "here", "push", Clock(), seconds=1.5) as tenure:
+        time.sleep(2.0)
         with pytest.raises(SiteBusy), holding(any_store, "here", "push", Clock()):
             pass
         with any_store.begin() as connection:
@@ -189,7 +189,7 @@ def test_a_heartbeat_survives_a_store_that_is_away_for_a_moment(store: Store, mo
         return real(*args)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr(leases, "renew", renew)
-    with holding(store, "here", "push", Clock(), seconds=0.9) as tenure:
-        time.sleep(1.1)
+    with holding(store, "here", "push", Clock(), seconds=1.8) as tenure:
+        time.sleep(2.2)
         assert failed.is_set()
         tenure.check()
