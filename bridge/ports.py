@@ -427,11 +427,11 @@ class Observer(Protocol):
 
 
 @runtime_checkable
-class TriesRights(Protocol):
-    """What a connector offers beside `LmsPort` where the LMS does not tell what an account may do."""
+class Inspector(Protocol):
+    """What a connector offers beside `LmsPort` where more can be found out than every run needs to know."""
 
-    def try_rights(self) -> Iterator[Finding]:
-        """Yield what the account may and may not do, found out by calls that change nothing."""
+    def inspect(self) -> Iterator[Finding]:
+        """Yield what is there and what the account may do, found out by calls that change nothing."""
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bridge.model import Desired
-from bridge.ports import Capabilities, Checklist, Finding, Remark, Severity, TriesRights
+from bridge.ports import Capabilities, Checklist, Finding, Inspector, Remark, Severity
 from bridge.store import feeds
 from bridge.sync.clock import Clock
 from connectors.moodle.framework_csv import scale_file
@@ -34,8 +34,8 @@ def check(place: Workplace, model: Path | None) -> CheckReport:
     capabilities = place.port.probe()
     # A port is asked for what else it offers as any object.
     port: object = place.port
-    rights = tuple(port.try_rights()) if isinstance(port, TriesRights) else ()
-    capabilities = replace(capabilities, findings=(*capabilities.findings, *rights, *_feeds(place)))
+    more = tuple(port.inspect()) if isinstance(port, Inspector) else ()
+    capabilities = replace(capabilities, findings=(*capabilities.findings, *more, *_feeds(place)))
     if model is None and not place.settings.model:
         return CheckReport(capabilities)
     desired = _architecture(place, model)

@@ -37,9 +37,8 @@ from connectors.moodle.links import CourseLinks, RelatedPairs
 from connectors.moodle.options import MoodleOptions
 from connectors.moodle.plan_contents import PlanCompetencies
 from connectors.moodle.plans import LinkedPlans, Plans, PlanShelf
-from connectors.moodle.probe import probe
+from connectors.moodle.probe import inspect, probe
 from connectors.moodle.pull import Pull
-from connectors.moodle.rights import try_rights
 from connectors.moodle.rules import Rules
 from connectors.moodle.templates import TemplateCompetencies, Templates
 from connectors.moodle.users import Users
@@ -99,12 +98,13 @@ class MoodleConnector:
         self._client.guard = check
 
     def probe(self) -> Capabilities:
-        """Ask Moodle what it is, which functions and permissions the account has, and which scales there are."""
+        """Ask Moodle what it is and which functions the token has: one request."""
+        self._client.site(fresh=True)
         return probe(self._context, self._handlers.values(), self._readable())
 
-    def try_rights(self) -> Iterator[Finding]:
-        """Yield which permissions the account has and lacks, found out by calls that change nothing."""
-        return try_rights(self._context)
+    def inspect(self) -> Iterator[Finding]:
+        """Yield which scales, reports and permissions there are, found out by calls that change nothing."""
+        return inspect(self._context)
 
     def translate(self, desired: Desired) -> Translation:
         """Return what this Moodle should hold. What it cannot hold is left out with a remark, and then of that kind

@@ -9,6 +9,7 @@ from bridge.model import Desired, Scale
 from bridge.ports import (
     Action,
     Change,
+    FixConfiguration,
     Found,
     Item,
     KindSpec,
@@ -91,8 +92,7 @@ class Frameworks:
             seen[fold(framework.key)] = framework.key
             name, description = said(part, "framework", framework.key, framework.name, framework.description)
             value = scale_value(scales[framework.scale])
-            known = self._context.directory.scale_labels
-            if known and labels_in(value) not in set(known.values()):
+            if self._lacks(labels_in(value)):
                 part.remark(
                     Severity.WAITS,
                     "framework",
@@ -108,6 +108,19 @@ class Frameworks:
                 )
             )
         return part
+
+    def _lacks(self, labels: tuple[str, ...]) -> bool:
+        """Tell whether Moodle surely has no scale with these items; asked only for one that was not seen yet."""
+        directory = self._context.directory
+        if labels in set(directory.scale_labels.values()):
+            return False
+        if not self.reads.keys() <= self._context.client.functions():
+            return False
+        try:
+            return directory.find_scale(labels) is None
+        except FixConfiguration:
+            # Whoever may not look at scales is told so when the frameworks are read.
+            return False
 
     def read(self) -> Iterator[Found]:
         """Yield every framework that has an ID number."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from bridge.ports import BridgeError, Capabilities, Finding, FixConfiguration, SkipItem
 from connectors.moodle.client import BATCH
 from connectors.moodle.directory import LIST_FRAMEWORKS
 from connectors.moodle.kinds import Context, KindHandler
 from connectors.moodle.reports import LIST_REPORTS, RETRIEVE, SET_FILTERS, choose_reports, describe
+from connectors.moodle.rights import try_rights
 
 OLDEST = (4, 5)
 
@@ -30,17 +31,15 @@ PULL_FUNCTIONS = {
 
 
 def probe(context: Context, handlers: Iterable[KindHandler], readable: frozenset[str]) -> Capabilities:
-    """Ask for the site's facts, scales and reports; kinds that are not `readable` are none of its kinds.
+    """Say what the site is, by the one answer it gave last; kinds that are not `readable` are none of its kinds.
 
     Raises FixConfiguration or StopRun where nothing answers.
     """
-    site = context.client.site(fresh=True)
+    site = context.client.site()
     handlers = tuple(handlers)
     functions = context.client.functions()
     findings = [_version(str(site.get("release", ""))), _batching(functions)]
     findings += _missing(functions, handlers)
-    findings += _frameworks(context, functions)
-    findings += _reports(context, functions)
     findings.append(
         Finding(
             "templates and cohorts",
@@ -59,6 +58,14 @@ def probe(context: Context, handlers: Iterable[KindHandler], readable: frozenset
         server_limit=context.options.server_limit,
         findings=tuple(findings),
     )
+
+
+def inspect(context: Context) -> Iterator[Finding]:
+    """Yield what takes questions of its own: frameworks, scales, reports and permissions."""
+    functions = context.client.functions()
+    yield from _frameworks(context, functions)
+    yield from _reports(context, functions)
+    yield from try_rights(context)
 
 
 def _version(release: str) -> Finding:
@@ -124,7 +131,7 @@ def _frameworks(context: Context, functions: frozenset[str]) -> list[Finding]:
 
 
 def _scales(context: Context) -> list[Finding]:
-    """Learn the scales there are, so that a translation can say which one is missing."""
+    """Look for all scales there are."""
     if "core_competency_get_scale_values" not in context.client.functions():
         return []
     try:
