@@ -184,6 +184,9 @@ class Outcome:
     why: str = ""
     detail: Mapping[str, Value] = field(default_factory=dict)
     """What an undo needs to know (links that a retirement cut, say)."""
+    kept: Fields = field(default_factory=dict)
+    """Fields of an applied change that the LMS does not hold as they were sent, with what it holds instead: they are
+    still to be done, and nobody's edit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,9 @@ def _conclude(screen: Screen, report: PushReport, idle: str = "the LMS says what
             "refused": [
                 {"kind": one.kind, "key": one.key, "action": one.action.value, "why": one.why} for one in tally.refused
             ],
+            "noted": [
+                {"kind": one.kind, "key": one.key, "action": one.action.value, "why": one.why} for one in tally.noted
+            ],
             "settled": report.earlier.to_json(),
             "settled_refused": [
                 {"kind": one.kind, "key": one.key, "action": one.action.value, "why": one.why}
@@ -230,6 +233,12 @@ def _conclude(screen: Screen, report: PushReport, idle: str = "the LMS says what
         screen.say(f"  {one.action.value} {one.kind} {one.key}: {one.why}")
     if len(tally.refused) > 20:
         screen.say(f"  and {len(tally.refused) - 20:,} more: lms-bridge runs show {report.run_id}")
+    if tally.noted:
+        screen.say(f"Done, but with something to know: {len(tally.noted):,}")
+        for one in tally.noted[:20]:
+            screen.say(f"  {one.action.value} {one.kind} {one.key}: {one.why}")
+        if len(tally.noted) > 20:
+            screen.say(f"  and {len(tally.noted) - 20:,} more: lms-bridge runs show {report.run_id}")
     codes = {"done": DONE, "pending": PENDING, "declined": REFUSED}
     code = codes.get(report.state, FAILED)
     if report.state == "failed" and applied and not tally.count(Status.UNKNOWN, LOST):

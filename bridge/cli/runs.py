@@ -58,7 +58,7 @@ def show(
         if found is None:
             raise FixConfiguration(f"There is no run {run}. `lms-bridge runs` lists those there are.")
         counts = journal.entry_counts(connection, run)
-        entries = [e for e in journal.entries(connection, run) if everything or e.state != "applied"]
+        entries = [e for e in journal.entries(connection, run) if everything or e.state != "applied" or e.why]
     store.close()
     screen.give(
         {

@@ -60,6 +60,8 @@ class Tally:
     states: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(kind, action, state) → how many."""
     refused: list[Outcome] = field(default_factory=list)
+    noted: list[Outcome] = field(default_factory=list)
+    """What was applied, but not without something to say about it."""
     stopped: str = ""
     """Why the run ended before its end; empty where it did not."""
 
@@ -281,6 +283,8 @@ class Applier:
                 self.tally.refused.append(outcome)
                 if one.change.action in (Action.CREATE, Action.REVIVE):
                     self.failed.add((one.change.kind, one.change.key))
+            elif name == Status.APPLIED.value and outcome.why:
+                self.tally.noted.append(outcome)
 
     def _move_base(self, connection: Connection, now: float, applied: Sequence[tuple[Numbered, Outcome]]) -> None:
         moved: dict[Object, Base] = {}
@@ -291,6 +295,8 @@ class Applier:
             change = one.change
             before = moved.get((change.kind, change.key), known.get((change.kind, change.key)))
             base = self._base_after(change, before, outcome.lms_id)
+            if base is not None and outcome.kept:
+                base = replace(base, fields={**base.fields, **outcome.kept})
             if base is None:
                 dropped.append((change.kind, change.key))
                 moved.pop((change.kind, change.key), None)

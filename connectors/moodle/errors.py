@@ -81,7 +81,7 @@ _WAIT = {
 
 _CONFIGURE = {
     "competenciesarenotenabled": "Competencies are switched off in this Moodle. An administrator can switch them on "
-    "under Site administration > Competencies > Competencies settings.",
+    "under Site administration > Advanced features.",
     "sitepolicynotagreed": "The service account has not agreed to the site policy. Log in to Moodle as that account "
     "once, agree, and run again.",
     "enablewsdescription": "Web services are switched off in this Moodle. Switch them on under Site administration > "
@@ -199,6 +199,12 @@ def _item_says(code: str, said: str, function: str) -> str:
         return (
             "The service account may not see this report. Give it 'moodle/reportbuilder:viewall', or share the report "
             "with it."
+        )
+    if code == "wsusercannotassign":
+        return (
+            f"The service account may not give this role ({function}): {_sentence(said)} Allow it under Site "
+            "administration > Users > Permissions > Define roles > Allow role assignments, in the row of the account's "
+            "role."
         )
     if code == "codingerror":
         reason = said.partition("must be fixed by a programmer:")[2].strip() or said

@@ -81,6 +81,8 @@ class PlanShelf:
     """Positions whose template an administrator linked to a cohort."""
     positions: dict[int, str] = field(default_factory=dict)
     """The position that a template of ours belongs to, by the template's id."""
+    looked: bool = False
+    """Whether the templates were looked at: an undo, and a look at what a crash left, translate nothing before."""
     rows: dict[str, list[Row]] = field(default_factory=dict)
     """The plans of each person that was looked at."""
     ours: dict[str, Row] = field(default_factory=dict)
@@ -97,14 +99,15 @@ class PlanShelf:
         needs = PlanNeeds(staff, desired, self.context.options, left_out)
         if not needs.spoken:
             return None
-        self._look_at_templates()
+        self.look_at_templates()
         part.complete = not left_out and self.context.options.plan_leaving != "keep"
         self.wanted = {wanted.key: wanted for wanted in needs.all(part)}
         self.undecided = frozenset(one.key for one in staff.working() if staff.unmapped(one.key))
         return needs
 
-    def _look_at_templates(self) -> None:
+    def look_at_templates(self) -> None:
         """Learn which templates of ours an administrator linked to a cohort; Moodle tells how many, not which."""
+        self.looked = True
         if LIST_TEMPLATES not in self.context.client.functions():
             return
         rows = self.context.client.read(Call(LIST_TEMPLATES, {"context": SYSTEM, "includes": "self"}, raw=True))
@@ -407,6 +410,8 @@ class LinkedPlans:
     def read_some(self, keys: Collection[str] | None) -> Iterator[Found]:
         """Yield the plans from templates of the people that some keys name."""
         shelf = self._shelf
+        if not shelf.looked:
+            shelf.look_at_templates()
         people = shelf.people_in(keys)
         shelf.read(people, fresh=False)
         told: set[str] = set()

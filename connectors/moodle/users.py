@@ -7,6 +7,7 @@ is merely missing is not spoken of.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bridge.model import Desired, Person
@@ -275,12 +276,16 @@ class Users:
         back = [(change, account) for change, account in doubtful if losses[account]]
         self._put_back(back, losses)
         for change, account in written:
-            why = " ".join(losses.get(account, {}).values())
-            status = Status.REFUSED if why else Status.APPLIED
-            if why and change.action is Action.CREATE:
-                # The account is there; that a field did not take shows as a difference in the next plan.
-                status = Status.APPLIED
-            yield outcome_of(change, status, why, str(account))
+            lost = losses.get(account, {})
+            why = " ".join(lost.values())
+            if not why:
+                yield outcome_of(change, Status.APPLIED, lms_id=str(account))
+            elif change.action is Action.CREATE:
+                # The account is there, with the fields empty that did not take: the next plan shows them as to be done.
+                outcome = outcome_of(change, Status.APPLIED, why, str(account))
+                yield replace(outcome, kept=dict.fromkeys(lost, ""))
+            else:
+                yield outcome_of(change, Status.REFUSED, why, str(account))
 
     def _losses(self, change: Change, account: Account | None) -> dict[str, str]:
         """Return a sentence for each profile field that does not hold what was sent."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.ports import SafetyLimit, Severity
+from bridge.ports import Action, SafetyLimit, Severity
 from bridge.sync.clock import Clock
 from bridge.sync.undo import undo
 from connectors.moodle.profile import day_of, nobodys_password, usable_email, username_of
@@ -153,6 +153,22 @@ def test_an_unknown_profile_field_does_not_stop_an_account_but_is_named_from_the
     here.moodle.seed.profile_field("nope", "There now")
     here.push(wanted, user_fields=fields)
     assert here.plan(wanted, user_fields=fields).changes == []
+
+
+def test_what_a_new_account_lost_is_told_at_once_and_is_nobodys_edit(here: Place) -> None:
+    """The first night says which field did not take; the next plan shows it as still to be done, not as drift."""
+    here.moodle.seed.profile_field("code", "Code", maxlength=5)
+    fields = {"profile_field_code": "code"}
+    wanted = desired([person("P1", extra=(("code", "ABCDEFG"),))])
+    report = here.push(wanted, user_fields=fields)
+    assert report.state == "done"
+    assert ["after 5 characters" in one.why for one in report.tally.noted] == [True]
+    assert here.account("P1")["profile"].get("code", "") == ""
+    plan = here.plan(wanted, user_fields=fields)
+    assert [(one.action, one.fields, one.drift) for one in plan.changes] == [
+        (Action.UPDATE, ("profile_field_code",), False)
+    ]
+    assert plan.drifts == []
 
 
 def test_a_date_field_is_compared_by_its_day(here: Place) -> None:

@@ -68,6 +68,14 @@ def test_by_default_cohorts_whose_people_are_not_enrolled_are_named(here: Place,
     assert said(here.plan(wanted(*WITH_MANAGER, jobs=JOBS), KINDS).remarks) == []
 
 
+def test_a_role_that_may_not_be_given_is_refused_with_where_to_allow_it(here: Place, course: int) -> None:
+    """Moodle keeps a list of which role may give which (seen on Moodle 4.5.6); the message says where it is."""
+    report = here.push(wanted(*WITH_MANAGER, jobs=JOBS), KINDS, course_enrolment="enrol", student_role=77)
+    assert {one.kind for one in report.tally.refused} == {"enrolment"}
+    assert all("Define roles > Allow role assignments" in one.why for one in report.tally.refused)
+    assert enrolled(here, course) == set()
+
+
 def test_where_the_rule_says_so_people_are_enrolled_once_and_stay(here: Place, course: int) -> None:
     """Only those whose job needs it; the second push writes nothing; who leaves the position stays enrolled."""
     rule = {"course_enrolment": "enrol"}

@@ -240,6 +240,21 @@ def test_where_an_administrator_linked_template_and_cohort_membership_makes_the_
     assert own["holds"] == ["A1", "L1"]
 
 
+def test_undo_opens_a_linked_plan_again(here: Place) -> None:
+    """Closed because somebody left the position; taken back by a process that has read no files."""
+    here.push(wanted(), KINDS - {"plan", "plan_competency", "linked_plan"})
+    db = here.moodle.db
+    template = next(row["id"] for row in db.templates if "[lms-bridge: N1]" in row["description"])
+    here.moodle.link_template_to_cohort(template, next(r["id"] for r in db.cohorts if r["idnumber"] == "pos:N1"))
+    here.moodle.run_cron()
+    here.push(wanted(), KINDS)
+    report = here.push(wanted(job("P1", "WARD", "N2")), KINDS)
+    assert plans(here)[0]["status"] == COMPLETE
+    undone = undo("here", here.connector(), here.store, report.run_id, here.rules(KINDS, True), Clock())
+    assert undone.state == "done"
+    assert [(plan["templateid"], plan["status"]) for plan in plans(here)] == [(template, ACTIVE)]
+
+
 def test_a_linked_plan_is_unlinked_where_that_is_the_rule(here: Place) -> None:
     """It becomes the person's own, with the template's competencies."""
     here.push(wanted(), KINDS - {"plan", "plan_competency", "linked_plan"})
