@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import MetaData, create_engine, select
+
 from connectors.simulators.moodle import MoodleSimulator, SimulatorConfig
-from tests.acceptance.program import COMPANY, ROOT, Answer, scales, small_model
+from tests.acceptance.program import COMPANY, ROOT, Answer, leaks_in, scales, small_model
 
 
 @dataclass(slots=True)
@@ -87,6 +89,25 @@ def park(folder: Path, store: str, number: int, latency: float = 0.0, competenci
             )
         (folder / "bridge.toml").write_text("\n".join(lines), "utf-8")
         yield Park(folder, store, sites)
+        token = next(iter(sites.values())).token
+        assert leaks_in(folder, in_store(store), [token]) == []
+
+
+def in_store(address: str) -> dict[str, str]:
+    """Return every row of a store on the tests' own PostgreSQL, also those of the queue, by its table."""
+    if "?host=" not in address:
+        return {}
+    engine = create_engine(address)
+    try:
+        tables = MetaData()
+        tables.reflect(engine)
+        with engine.connect() as connection:
+            return {
+                f"table {table.name}": "\n".join(str(row) for row in connection.execute(select(table)))
+                for table in tables.sorted_tables
+            }
+    finally:
+        engine.dispose()
 
 
 def wait_for(found: Callable[[], bool], seconds: float = 60.0) -> None:

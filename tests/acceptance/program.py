@@ -91,7 +91,9 @@ class Workbench:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             raise
-        self.said += [out, err]
+        if arguments[:1] != ("simulate",):
+            # A simulator tells the token of its invented site: that is what it is started for.
+            self.said += [out, err]
         return Answer(process.returncode, out, err)
 
 
@@ -121,17 +123,23 @@ def in_process_list(pid: int) -> str:
 def leaks(bench: Workbench, secrets: Iterable[str]) -> list[str]:
     """Return where secrets turned up: in what commands said, in the process list, in a URL, in any file that was
     written (logs, plans, reports, exports, the store), also inside zip files."""
+    texts = {f"output {number}": text for number, text in enumerate(bench.said)}
+    texts |= {f"request {target}": target for target in bench.moodle.requests.targets}
+    return leaks_in(bench.folder, texts, secrets)
+
+
+def leaks_in(folder: Path, texts: Mapping[str, str], secrets: Iterable[str]) -> list[str]:
+    """Return where secrets turned up: in texts, given by where they are from, and in the files of a folder."""
     found = []
-    texts = {f"output {number}": text.encode() for number, text in enumerate(bench.said)}
-    texts |= {f"request {target}": target.encode() for target in bench.moodle.requests.targets}
-    for path in bench.folder.rglob("*"):
+    contents = {place: text.encode() for place, text in texts.items()}
+    for path in folder.rglob("*"):
         if path.is_file():
-            texts[str(path)] = path.read_bytes()
+            contents[str(path)] = path.read_bytes()
             if zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as archive:
-                    texts |= {f"{path} {name}": archive.read(name) for name in archive.namelist()}
+                    contents |= {f"{path} {name}": archive.read(name) for name in archive.namelist()}
     for secret in secrets:
-        found += [f"{secret} in {place}" for place, text in texts.items() if secret.encode() in text]
+        found += [f"{secret} in {place}" for place, content in contents.items() if secret.encode() in content]
     return found
 
 
