@@ -136,13 +136,18 @@ class Ledger:
         with self._open() as connection:
             connection.executemany("delete from objects where kind = ? and key = ?", ((kind, key) for key in keys))
 
-    def made_through(self, channel: str) -> dict[str, list[str]]:
-        """The keys of what went in through a channel, by kind."""
+    def made_through(self, channel: str, kind: str) -> list[str]:
+        """The keys of a kind that went in through a channel."""
+        return self._keys("channel", channel, kind)
+
+    def with_fate(self, fate: str, kind: str) -> list[str]:
+        """The keys of a kind of which this became."""
+        return self._keys("fate", fate, kind)
+
+    def _keys(self, column: str, value: str, kind: str) -> list[str]:
         if not self._path.is_file():
-            return {}
-        found: dict[str, list[str]] = {}
+            return []
+        # The column is one of two named above.
+        query = f"select key from objects where {column} = ? and kind = ? order by key"  # noqa: S608 - as said above
         with self._open() as connection:
-            rows = connection.execute("select kind, key from objects where channel = ? order by kind, key", (channel,))
-            for kind, key in rows:
-                found.setdefault(kind, []).append(key)
-        return found
+            return [key for (key,) in connection.execute(query, (value, kind))]

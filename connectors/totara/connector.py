@@ -175,24 +175,27 @@ class TotaraConnector:
         """Objects that the owner channel of their kind cannot see or should not touch."""
         for spec in KINDS:
             owner = self._owner(spec.kind)
-            other = GRAPHQL if owner == HRIMPORT else HRIMPORT
-            theirs = self._ledger.made_through(other).get(spec.kind, [])
+            theirs = self._ledger.made_through(GRAPHQL if owner == HRIMPORT else HRIMPORT, spec.kind)
             if theirs and spec.kind not in self.options.channels.switched:
                 yield strangers(spec, owner, theirs)
+            passed_over = self._ledger.with_fate(Status.UNKNOWN.value, spec.kind) if owner == HRIMPORT else []
+            if passed_over:
+                yield strangers(spec, owner, passed_over, seen=True)
         if self._owner(PERSON) == HRIMPORT:
+            yield from self._marked()
+
+    def _marked(self) -> Iterator[Finding]:
+        """Accounts that the site itself says HR Import may not change."""
+        subject = "accounts HR Import may change"
+        try:
             hidden = self._reports.not_for_hrimport()
-            if hidden:
-                yield strangers(people.SPECS[0], HRIMPORT, hidden, seen=True)
-            elif hidden is not None:
-                yield Finding("accounts HR Import may change", True, "all that carry an id number")
-        passed_over = {
-            spec.kind: [one.key for one in self._ledger.known(spec.kind).values() if one.fate == Status.UNKNOWN.value]
-            for spec in KINDS
-            if self._owner(spec.kind) == HRIMPORT
-        }
-        for spec in KINDS:
-            if passed_over.get(spec.kind):
-                yield strangers(spec, HRIMPORT, passed_over[spec.kind], seen=True)
+        except FixConfiguration as error:
+            yield Finding(subject, False, str(error))
+            return
+        if hidden:
+            yield strangers(people.SPECS[0], HRIMPORT, hidden, seen=True)
+        elif hidden is not None:
+            yield Finding(subject, True, "all that carry an id number")
 
     def checklist(self, desired: Desired) -> Iterator[Finding]:
         """What only a person can make on this site, and whether the reports show it."""

@@ -188,11 +188,14 @@ class GraphQlClient:
             if answer is None:
                 message = f"{without_query(url)} answered with something that is no JSON."
                 raise OutcomeUnknown(message) if write else StopRun(message + " Check the address.")
-            if _INVALID_TOKEN in _said(answer) and isinstance(answer, dict):
+            if isinstance(answer, dict) and _turned_away(answer):
+                # With debugging off a site calls this, like anything else, an internal error: only a new token tells.
                 self._forget_token(token)
                 if attempt == 1:
                     continue
-                raise AccessEnded("The site does not accept its own new access token. Look at the API client there.")
+                if _INVALID_TOKEN in _said(answer):
+                    says = "The site does not accept its own new access token. Look at the API client there."
+                    raise AccessEnded(says)
             return answer
         raise AssertionError("two attempts end in an answer or an error")
 
@@ -264,7 +267,14 @@ class GraphQlClient:
                     answer = self._post(payload, len(mutations) * 20, write=True)
         except OutcomeUnknown as error:
             return [MutationResult(error=error) for _ in mutations]
-        answers = answer if isinstance(answer, list) else [answer] * len(mutations)
+        if isinstance(answer, dict) and answer.get("errors"):
+            # One answer to all of them: the request was turned away before the first was looked at.
+            message = (
+                f"The site refused a request with {len(mutations):,} writes: {self._redact(_said(answer))}. Look at "
+                "the API client and its service account there."
+            )
+            raise AccessEnded(message)
+        answers = answer if isinstance(answer, list) else [answer]
         if len(answers) != len(mutations):
             unknown = OutcomeUnknown("The site answered another number of writes than were sent. Look what it holds.")
             return [MutationResult(error=unknown) for _ in mutations]
@@ -352,6 +362,14 @@ def _said(answer: Any) -> str:
         if isinstance(error, dict)
     ]
     return "; ".join(dict.fromkeys(texts)) or str(answer.get("error") or "nothing")
+
+
+def _turned_away(answer: Mapping[str, Any]) -> bool:
+    """Whether a whole request was refused before anything in it was looked at, as one with a dead token is."""
+    errors = [one for one in answer.get("errors") or () if isinstance(one, dict)]
+    if not errors or any("path" in one or "locations" in one for one in errors):
+        return False
+    return _INVALID_TOKEN in _said(answer) or _category(answer) in {"internal", "api_access"}
 
 
 def _category(answer: Any) -> str:

@@ -159,7 +159,7 @@ class GraphQlChannel:
             except BridgeError as error:
                 for change in (*batch, *queue):
                     yield outcome_of(change, Status.NOT_SENT, f"not sent: {error}")
-                raise StopRun(str(error)) from error
+                raise error if isinstance(error, StopRun) else StopRun(str(error)) from error
             for change, result in zip(batch, results, strict=True):
                 outcome = self._outcome(api, change, result)
                 self._note(change, outcome.status, blocked)

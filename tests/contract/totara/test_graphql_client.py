@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.ports import FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
+from bridge.ports import AccessEnded, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
 from connectors.simulators.totara import TotaraSimulator
 from connectors.totara import graphql
 from connectors.totara.graphql import GraphQlClient, GraphQlOptions
@@ -46,6 +46,31 @@ def test_one_token_serves_many_requests_and_is_renewed_when_the_site_forgets_it(
     totara.forget_tokens()
     assert client.query("query { totara_webapi_status { status } }")
     assert sum(path.endswith("token.php") for _, path, _ in totara.requests) == 2
+
+
+@pytest.mark.parametrize("debug", [0, 1])
+def test_a_token_that_died_is_renewed_though_the_site_only_says_internal_error(
+    totara: TotaraSimulator, client: GraphQlClient, debug: int
+) -> None:
+    """With debugging off nothing tells a dead token from another fault: writes go through all the same, each once."""
+    totara.api.response_debug = debug
+    client.token()
+    totara.forget_tokens()
+    results = client.mutate([graphql.create_user(_user(name, idnumber=name)) for name in ("one", "two")])
+    assert [result.error for result in results] == [None, None]
+    totara.forget_tokens()
+    assert client.query("query { totara_webapi_status { status } }")
+
+
+def test_a_service_account_that_is_switched_off_stops_the_run_and_refuses_nothing(
+    totara: TotaraSimulator, client: GraphQlClient
+) -> None:
+    """The whole request is turned away: that is no fault of the writes in it."""
+    client.token()
+    account = next(user for user in totara.site.state.users.values() if user.username == "apisvc")
+    account.suspended = True
+    with pytest.raises(AccessEnded, match="service account"):
+        client.mutate([graphql.create_user(_user("one")), graphql.create_user(_user("two"))])
 
 
 def test_a_refused_client_is_a_configuration_fault_that_keeps_the_secret(totara: TotaraSimulator) -> None:
