@@ -20,6 +20,7 @@ from tests.acceptance.totara_site import SETTINGS, TotaraBench, totara_bench
 
 SEED = 20261126
 POINTS = 50
+FIRST_STEPS = 4
 FEED = """
 [feeds.hr]
 encoding = "cp1252"
@@ -148,7 +149,9 @@ def strike(tmp_path: Path, prepared: Path, undisturbed: tuple[Any, int, int], wh
         with store.read() as connection:
             states = {one.state for one in journal.runs(connection, "totara", 50)}
         store.close()
-        assert "interrupted" in states
+        assert states <= {"done", "pending", "interrupted"}
+        # In its first steps a push has not written down yet that it began.
+        assert at <= FIRST_STEPS or "interrupted" in states
 
 
 SAMPLED = points()[::6]
