@@ -82,7 +82,7 @@ class TotaraSiteOptions(Strict):
     report_format: Format = Field(default_factory=Format)
     results: tuple[Results, ...] = ()
     level_names: dict[str, int] = Field(default_factory=dict)
-    framework_of: dict[Literal["organisation", "position"], str] = Field(default_factory=dict)
+    framework_of: dict[Literal["competency", "organisation", "position"], str] = Field(default_factory=dict)
     type_of: dict[Literal["competency", "organisation", "position"], str] = Field(default_factory=dict)
     aggregation: Literal["ALL", "ANY", "OFF"] = "ALL"
     retired_suffix: str = "-RETIRED"

@@ -53,7 +53,7 @@ def pull(
     site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring completions and attainment back from the LMS. Takes up an interrupted pull where it stopped."""
+    """Bring completions, attainment and certifications back from the LMS. Takes up an interrupted pull at its place."""
     screen = Screen(as_json)
     unknown = [name for name in kind or [] if name not in RESULT_KINDS]
     if unknown:

@@ -27,7 +27,8 @@ VANISHED_SMALL = 25
 class PullOrder:
     """What a person or a schedule asks for."""
 
-    kinds: frozenset[str] = frozenset({"completions", "attainments"})
+    kinds: frozenset[str] = frozenset({"completions", "attainments", "certifications"})
+    """What every LMS can be asked for in bulk, if it has it at all."""
     since: float | None = None
     """Epoch seconds; None lets the last pull decide."""
     full: bool = False

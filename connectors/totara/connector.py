@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from bridge.model import Architecture, Desired
+from bridge.model import Architecture, Desired, competency_key
 from bridge.ports import (
     Action,
     BridgeError,
@@ -343,19 +343,27 @@ class TotaraConnector:
     def pull(self, scope: PullScope, cursor: str | None = None) -> Iterator[Page]:
         """Results from the scheduled reports that the settings name."""
         self._reports.refresh()
-        keys: dict[str, str] = {}
-        report = self._reports.fresh(COMPETENCY)
-        if report is not None:
-            rows = self._reports.rows_of(report)
-            keys = {one.lms_id: one.key for one in self._hierarchies.read(COMPETENCY, rows)}
         results = Results(
             self.options.reports,
             self.options.result_reports,
             self.options.report_format,
-            keys.get,
+            self._competency_keys(),
             lambda _key, value: self.options.level_names.get(value),
         )
         yield from results.pages(scope, cursor)
+
+    def _competency_keys(self) -> Callable[[str], str | None]:
+        """How ratings, which name a competency by its id number, get its key.
+
+        Where no report shows the site's competencies, their framework is the one of the settings; without that the id
+        number, which HR Import keeps unique, stands alone.
+        """
+        report = self._reports.file(self._reports.name_of(COMPETENCY))
+        if report is None:
+            framework = self.options.framework_of.get(COMPETENCY, "")
+            return lambda idnumber: competency_key(framework, idnumber) if framework else idnumber
+        rows = self._reports.rows_of(report)
+        return {one.lms_id: one.key for one in self._hierarchies.read(COMPETENCY, rows)}.get
 
     def close(self) -> None:
         """Hang up where files, reports or the API are behind a connection."""

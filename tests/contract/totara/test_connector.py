@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.model import Architecture, Desired, JobAssignment, Organisation, Person, PersonStatus, Workforce
-from bridge.ports import Action, Change, Severity, Status, StopRun
+from bridge.ports import Action, Change, PullScope, Severity, Status, StopRun
 from bridge.store import Store
 from bridge.sync.clock import Clock
 from bridge.sync.policy import Policy, Touch, touch_of
@@ -18,6 +18,7 @@ from bridge.sync.push import PushReport, push
 from connectors.hrimport_rules.settings import settings_from_mapping
 from connectors.totara.connector import TotaraConnector
 from connectors.totara.hrimport.delivery import FolderDrop
+from connectors.totara.reports import ReportSource
 from tests.contract.conformance import company
 from tests.contract.conformance.suite import INITIAL
 from tests.contract.totara.test_conformance import NightlyTotara
@@ -298,3 +299,26 @@ def test_killed_anywhere_the_rerun_ends_in_the_same_state(site: NightlyTotara, s
     assert sorted(held["org"]) == ["ORG1", "ORG2"]
     assert sorted(held["jobassignment"]) == [("E1", "J-E1"), ("E2", "J-E2"), ("E2", "J-E2-2")]
     assert held["jobassignment"]["E2", "J-E2"]["order"] == 0
+
+
+@pytest.mark.parametrize(("framework", "key"), [("CARE", "CARE/C0.1.0"), ("", "C0.1.0")])
+def test_ratings_come_back_where_no_report_shows_the_competencies(
+    site: NightlyTotara, tmp_path: Path, framework: str, key: str
+) -> None:
+    """The framework of the settings stands in, else the id number alone: nothing is dropped without a word."""
+    folder = tmp_path / "ratings"
+    folder.mkdir()
+    (folder / "Ratings_21112026_1.csv").write_text(
+        "user_idnumber,competency_idnumber,competency_status_scale_value_name,competency_status_proficient\n"
+        "E1,C0.1.0,Competent,Proficient\n",
+        encoding="utf-8",
+    )
+    site.options = replace(
+        site.options,
+        reports=folder,
+        result_reports=(ReportSource("Ratings", "competency_status"),),
+        level_names={"Competent": 3},
+        framework_of={"competency": framework} if framework else {},
+    )
+    found = [one for page in site.connect().pull(PullScope()) for one in page.results]
+    assert [(one.person, one.competency, one.level) for one in found] == [("E1", key, 3)]

@@ -227,7 +227,7 @@ def test_both_certification_reports_give_one_record_with_the_dates_of_both(tmp_p
             tmp_path, sources, ReportFormat(), lambda _: None, lambda _key, _value: None, lambda path: path, lambda: DAY
         )
         found = [one for page in results.pages(PullScope()) for one in page.results]
-        return [(one.person, one.certification, one.status, one.expires_at) for one in found]  # type: ignore[union-attr]  # only certifications
+        return [(one.person, one.certification, one.status, one.expires_at) for one in found]
 
     expires = dt.datetime(2025, 3, 10, tzinfo=dt.UTC)
     assert read() == [
