@@ -133,4 +133,7 @@ def scope_of(port: LmsPort, given: Collection[str]) -> Scope:
             "`architecture` for all of one sort."
         )
     chosen = {kind for kind, of_people in known.items() if kind in given or GROUPS[not of_people] in given}
+    if given and not chosen:
+        # No kinds at all would mean all kinds.
+        raise FixConfiguration(f"This site has no kind of {' or '.join(given)}. There are: {', '.join(known)}.")
     return Scope(frozenset(chosen), of_people=any(known[kind] for kind in chosen))

@@ -261,6 +261,12 @@ name = "jobs.csv"
     assert fresh.take(fresh.people[:2], "cut.csv").code == 3
     assert fresh.run("push", *site, "--yes", "--json").code == 3
     assert fresh.run("plan", "--site", "moodle", "--json").code == 10, "a site without feeds goes on as ever"
+    text = (fresh.bench.folder / "bridge.toml").read_text("utf-8")
+    without_people = text.replace("files.person", "files.organisation").replace('"people.csv"', '"units.csv"')
+    fresh.settings(without_people.replace("{last_name}, {first_name}", "{name}"))
+    answer = fresh.run("plan", *site, "--json")
+    assert answer.code == 2, "no kind of people is not the same as every kind"
+    assert "no kind of people" in answer.json["error"]
 
 
 # --- Absence with a manifest ------------------------------------------------------------------------------------------
