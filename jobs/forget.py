@@ -18,7 +18,7 @@ from bridge.sync.lease import holding
 ACCOUNTS = frozenset({"user", "person"})
 """Kinds whose key is a person's: an account in Moodle, a person in Totara."""
 
-PEOPLE = ACCOUNTS | {"cohort_member", "plan", "plan_competency", "linked_plan", "job"}
+PEOPLE = ACCOUNTS | {"cohort_member", "plan", "plan_competency", "linked_plan", "enrolment", "job"}
 """Kinds whose keys are a person's or begin with it."""
 
 

@@ -391,7 +391,7 @@ def _say_findings(screen: Screen, findings: Sequence[tuple[Fault, bool]], all_of
     """Print each refused row, and rows that are kept in groups that have the same to say of them."""
     refused = [fault for fault, is_refused in findings if is_refused]
     for fault in refused[:MOST_SHOWN]:
-        screen.say(f"  refused  {fault}")
+        screen.say(f"  refused  {fault} [{fault.rule}]")
     if len(refused) > MOST_SHOWN:
         screen.say(f"  … and {len(refused) - MOST_SHOWN:,} more; {all_of_them} has them all.")
     kept: dict[tuple[str, str, str], list[Fault]] = {}
@@ -400,7 +400,7 @@ def _say_findings(screen: Screen, findings: Sequence[tuple[Fault, bool]], all_of
             kept.setdefault((fault.file, fault.column, fault.rule), []).append(fault)
     for (file, column, rule), faults in kept.items():
         if len(faults) == 1:
-            screen.say(f"  kept     {faults[0]}")
+            screen.say(f"  kept     {faults[0]} [{rule}]")
             continue
         lines = ", ".join(str(fault.line) for fault in faults[:MOST_LINES])
         more = f" and {len(faults) - MOST_LINES:,} more" if len(faults) > MOST_LINES else ""

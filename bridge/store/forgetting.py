@@ -15,6 +15,7 @@ from bridge.store.feed_tables import AbsenceRow, RejectionRow, RosterTable, Snap
 from bridge.store.journal import OPEN
 from bridge.store.state import table_of
 from bridge.store.tables import BaseRow, HoldRow, JournalRow, ResultHistoryRow, ResultRow, RunRow
+from bridge.store.unattended_tables import FiringRow, HealthRow, NoticeRow, StepRow
 
 FORGOTTEN = "forgotten"
 """The state of a journal entry whose content was taken out, and what stands in place of a key."""
@@ -178,18 +179,31 @@ def _addresses(connection: Connection, person: str) -> list[str]:
     return sorted(found)
 
 
+_SAYS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (RejectionRow, ("message", "value", "cells")),
+    (RunRow, ("message",)),
+    (NoticeRow, ("text", "remedy")),
+    (FiringRow, ("message", "steps")),
+    (StepRow, ("message",)),
+    (HealthRow, ("reason",)),
+)
+"""Where sentences stand that may name a person."""
+
+
 def _blank_mentions(connection: Connection, words: Collection[str]) -> int:
-    """Take a person's key and addresses out of what was said about rows of others, and about runs."""
+    """Take a person's key and addresses out of what was said about rows of others, runs and nights."""
     word = re.compile("|".join(rf"(?<![\w-]){re.escape(one)}(?![\w-])" for one in words), re.IGNORECASE)
     count = 0
-    for model, columns in ((RejectionRow, ("message", "value", "cells")), (RunRow, ("message",))):
+    for model, columns in _SAYS:
         table = table_of(model)
         texts = [table.c[name] for name in columns]
+        keys = list(table.primary_key.columns)
         mentioned = or_(*(text.icontains(one, autoescape=True) for text in texts for one in words))
-        rows = connection.execute(select(table.c.id, *texts).where(mentioned))
-        for number, *found in rows.all():
+        for row in connection.execute(select(*keys, *texts).where(mentioned)).all():
+            found = list(row[len(keys) :])
             changed = {name: word.sub(FORGOTTEN, text) for name, text in zip(columns, found, strict=True)}
             if list(changed.values()) != found:
-                connection.execute(update(table).where(table.c.id == number).values(**changed))
+                this = and_(*(key == value for key, value in zip(keys, row, strict=False)))
+                connection.execute(update(table).where(this).values(**changed))
                 count += 1
     return count

@@ -17,7 +17,7 @@ from bridge.feed_settings import FeedSettings
 from bridge.model import CourseCompletion
 from bridge.ports import Action, Change, FixConfiguration, Outcome, Status
 from bridge.settings import Settings
-from bridge.store import Store, feeds, journal, leases, results, state
+from bridge.store import Store, feeds, journal, leases, results, state, unattended
 from bridge.store.state import Base
 from bridge.sync.clock import Clock
 from bridge.sync.lease import SiteBusy
@@ -120,6 +120,10 @@ def leave(office: Office) -> None:
     office.night("fourth.csv", E77="terminated")
     office.pushed(suspended=True)
     office.pulled()
+    with office.store.begin() as connection:
+        unattended.add_notice(
+            connection, "failed:moodle", "failure", "moodle", "E77 was refused.", "See E77.", NOW, 0.0
+        )
     office.rows.pop("E77")
 
 
