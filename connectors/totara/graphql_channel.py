@@ -73,15 +73,22 @@ class GraphQlChannel:
             POSITION: Places(POSITION, hierarchies),
         }
         self._proven: Proven | None = None
+        self._unreached: BridgeError | None = None
 
     def guard(self, check: Callable[[bool], None]) -> None:
         """Ask `check` before each request whether it may be sent."""
         self._client.guard(check)
 
     def proven(self) -> Proven:
-        """What the site showed it can do, asked once."""
+        """What the site showed it can do, asked once; a site that could not be asked is not tried again and again."""
+        if self._unreached is not None:
+            raise self._unreached
         if self._proven is None:
-            self._proven = self._client.prove()
+            try:
+                self._proven = self._client.prove()
+            except BridgeError as error:
+                self._unreached = error
+                raise
         return self._proven
 
     def offers(self, kind: str) -> bool:

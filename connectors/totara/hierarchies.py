@@ -134,7 +134,8 @@ class Hierarchies:
         if model.requirements:
             says = (
                 f"{len(model.requirements):,} requirements (which competency at which level for whom) have no file in "
-                "Totara 17: assign the competencies to positions, organisations or audiences there."
+                "Totara 17: assign the competencies to positions, organisations or audiences there. "
+                "`lms-bridge totara requirements` lists them and tells which are done."
             )
             found.remarks.append(Remark(Severity.WAITS, COMPETENCY, "", says))
         if model.rules:
