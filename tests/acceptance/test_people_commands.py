@@ -269,6 +269,33 @@ name = "jobs.csv"
     assert "no kind of people" in answer.json["error"]
 
 
+# --- From one night to the next ---------------------------------------------------------------------------------------
+
+
+def test_a_new_title_brings_the_new_cohort_and_plan_and_closes_the_old_one(fresh: PeopleSite) -> None:
+    """The account stays, with its id and name; whoever is hired again after leaving gets theirs back."""
+    assert fresh.take(fresh.people).code == 0
+    assert fresh.push("--initial").code == 0
+    before, plans = fresh.accounts(), fresh.plans()
+    (old,) = [name for person, name in plans if person == "E00002"]
+    (new,) = [name for person, name in plans if person == "E00001"]
+    retitled = changed(fresh.people, "E00002", job_title=fresh.people[0]["job_title"], last_name="Renamed")
+    assert fresh.take(changed(retitled, "E00003", status="terminated"), "second.csv").code == 0
+    assert fresh.push().code == 0
+    after, plans = fresh.accounts(), fresh.plans()
+    assert (after["E00002"]["id"], after["E00002"]["username"]) == (before["E00002"]["id"], "e00002")
+    assert after["E00002"]["lastname"] == "Renamed"
+    assert (plans["E00002", old], plans["E00002", new]) == (2, 1), "closed, and active"
+    jobs = {cohort for person, cohort in fresh.members() if person == "E00002" and cohort.startswith("pos:")}
+    assert jobs == {cohort for person, cohort in fresh.members() if person == "E00001" and cohort.startswith("pos:")}
+    assert after["E00003"]["suspended"]
+    assert fresh.take(retitled, "third.csv").code == 0
+    assert fresh.push().code == 0
+    back = fresh.accounts()["E00003"]
+    assert (back["id"], back["suspended"]) == (before["E00003"]["id"], 0)
+    assert fresh.run("plan", *TODAY).code == 0
+
+
 # --- Absence with a manifest ------------------------------------------------------------------------------------------
 
 
