@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 _WORDS = re.compile(r"[^\s,;:|\"'<>()\[\]{}=]+")
-_ADDRESS = re.compile(r"[^\s,;:|\"'<>()\[\]{}=@]+@[\w.-]+")
+_ADDRESS = re.compile(r"[^\s,;:|\"'<>()\[\]{}=@]+@[\w-]+(?:\.[\w-]+)*")
 
 _NAMES = ("first_name", "last_name", "firstname", "lastname", "middlename", "alternatename", "name")
 _PLAIN = frozenset({"suspended", "auth", "lang", "country", "timezone", "status"})

@@ -39,13 +39,17 @@ Announce = Callable[[str], None]
 def moodle_of_bundle(
     bundle: Path, *, port: int, latency: float, state: Path | None, announce: Announce | None = None
 ) -> int:
-    """Serve a simulated Moodle that holds what a bundle's site held, until interrupted; return its exit code."""
+    """Serve a simulated Moodle that holds what a bundle's site held, until interrupted; return its exit code.
+
+    A `state` that is there already is gone on with. Raises FixConfiguration where the bundle cannot be used.
+    """
     packed = read_bundle(bundle)
     with tempfile.TemporaryDirectory() as folder:
         place = state or Path(folder) / "site.json"
-        with MoodleSimulator() as made:
-            seed_from(made, packed)
-            made.save(place)
+        if not place.exists():
+            with MoodleSimulator() as made:
+                seed_from(made, packed)
+                made.save(place)
         with _free(port):
             return serve(port=port, latency=latency, state=place, reference=False, announce=announce)
 
