@@ -85,16 +85,22 @@ def wanted(place: Workplace, wish: Wish, clock: Clock) -> Desired:
     if not arrived:
         return Desired(architecture, notes=tuple(notes))
     today = wish.today(clock)
-    if "organisations" not in architecture.given:
-        architecture = replace(architecture, organisations=feed_organisations(place.store, arrived))
-    if "positions" not in architecture.given:
-        architecture = replace(architecture, positions=feed_positions(place.store, arrived))
+    architecture = with_feed_columns(architecture, place.store, arrived)
     pilot = Pilot.of((place.settings.pilot, wish.scope), architecture)
     people = workforce(place.store, arrived, today, _finders(place, arrived, architecture, today), pilot)
     notes += [_provenance(place.store, name, today) for name in arrived]
     if pilot:
         notes += _about(pilot, place.store, arrived, len(people.people))
     return Desired(architecture, people, tuple(notes))
+
+
+def with_feed_columns(architecture: Architecture, store: Store, names: Sequence[str]) -> Architecture:
+    """Return an architecture with the units and positions that feeds speak of, where no file lists them."""
+    if "organisations" not in architecture.given:
+        architecture = replace(architecture, organisations=feed_organisations(store, names))
+    if "positions" not in architecture.given:
+        architecture = replace(architecture, positions=feed_positions(store, names))
+    return architecture
 
 
 def feeds_of(place: Workplace) -> tuple[str, ...]:

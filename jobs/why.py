@@ -20,7 +20,7 @@ from bridge.store.history import Done, Origin, Said
 from bridge.store.state import Base
 from bridge.store.titles import StoredDecision, all_decisions
 from connectors.moodle.options import MoodleOptions
-from jobs.desired import feeds_of_site
+from jobs.desired import feeds_of_site, with_feed_columns
 from jobs.feed_desk import finder_of, model_of
 from jobs.pilot import Pilot
 from jobs.title_log import recorded
@@ -267,7 +267,9 @@ class _Desk:
         if found is None:
             settings = self.settings.feeds.get(feed, FeedSettings())
             try:
-                architecture = model_of(self.settings, settings) or Architecture()
+                architecture = with_feed_columns(
+                    model_of(self.settings, settings) or Architecture(), self.store, [feed]
+                )
                 finder = finder_of(self.settings, settings, architecture, recorded(self.store, self.today))
             except FixConfiguration as error:
                 self.notes.append(f"Positions of titles cannot be told: {error}")

@@ -339,6 +339,8 @@ def test_units_and_positions_come_from_feed_columns_where_no_file_lists_them(fre
         ("E00001", "org:TOP"),
         ("E00001", "pos:J0"),
     }
+    told = fresh.run("why", "J0", *TODAY, "--json").json["position"]
+    assert (told["people"], {one["rule"] for one in told["titles"]}) == (6, {"code"})
     names = {row["idnumber"]: row["name"] for row in fresh.bench.moodle.db.cohorts}
     assert names[f"org:{fresh.people[0]['department_code']}"] == f"Unit {fresh.people[0]['department_code']}"
 
