@@ -13,7 +13,8 @@ from zipfile import BadZipFile
 
 from openpyxl import Workbook, load_workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell
-from openpyxl.styles import Alignment, Font, PatternFill, Protection
+from openpyxl.comments import Comment
+from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.worksheet import Worksheet
@@ -40,14 +41,34 @@ from mappings.titles.review import (
 from mappings.titles.suggest import Suggestion, Suggestions
 
 _WIDTHS = {
-    "Title": 34, "Department": 24, "Grade": 8, "People": 8, "Suggestion": 38, "Probability": 11, "Band": 10,
+    "Title": 34, "Department": 22, "Department name": 26, "Grade": 8, "People": 8, "Reads as": 22, "Suggestion": 38,
+    "Probability": 11, "Band": 10,
     "Evidence": 50, "Other candidates": 50, "Decision": 14, "Position": 38, "Split": 24, "Not these": 18,
     "Reason": 30, "Effective from": 14, "Decided by": 16,
 }  # fmt: skip
 _TO_FILL = ("Decision", "Position", "Split", "Not these", "Reason", "Effective from")
 _HEAD = PatternFill("solid", fgColor="1F3864")
 _FILL_IN = PatternFill("solid", fgColor="FFF2CC")
+_LEAVE = PatternFill("solid", fgColor="EDEDED")
+_ROW_HEIGHT = 30
+"""Two lines of text, in points."""
+_NOTES = {
+    "Reads as": "What the title says about seniority, level (I, II, III), managing people (M) and specialism.",
+    "Probability": "How often such a suggestion turns out right, measured on decisions.",
+    "Band": "auto: proven to be right 95 times in 100. review: look at it. no match: nothing is like it.",
+    "Evidence": "The titles and decisions the suggestion rests on, and how alike they are (1.00: the same).",
+    "Decision": "Choose one. Empty: decide another time. The sheet How to explains each.",
+    "Position": "The right position, where it is not the suggested one. Choosing one is enough.",
+    "Split": "Where people of one group belong to several positions: KEY=PEOPLE; KEY=PEOPLE.",
+    "Not these": "Positions that are wrong, parted by semicolons.",
+    "Effective from": "The day from which it holds; empty: at once.",
+}
+"""What a heading says when the pointer rests on it."""
+_TEXT = Alignment(wrap_text=True, vertical="top")
 _LONGEST = 2000
+
+_OF_PEOPLE = ("decided", *BANDS)
+"""Of the people of a family: how many are decided, and in which band the others are."""
 
 _HOW_TO = (
     "What this is: every group of people with the same title, department and grade, and the standard position the"
@@ -109,8 +130,10 @@ def _write_groups(
             "Group": group.id,
             "Title": group.title,
             "Department": group.department,
+            "Department name": group.place,
             "Grade": group.grade,
             "People": group.headcount,
+            "Reads as": _reads_as(item),
             "Suggestion": position_label(leader.position) if leader else "",
             "Probability": leader.probability if leader else 0.0,
             "Band": "decided" if decision else item.band + (" (sample)" if item.in_sample else ""),
@@ -127,11 +150,11 @@ def _write_groups(
         }
         for heading, value in values.items():
             cell = _put(sheet, number, column[heading], value)
-            if heading in _TO_FILL:
-                cell.fill = _FILL_IN
-                cell.protection = Protection(locked=False)
-            elif heading == "Probability":
+            cell.alignment = _TEXT
+            cell.fill = _FILL_IN if heading in _TO_FILL else _LEAVE
+            if heading == "Probability":
                 cell.number_format = "0%"
+        sheet.row_dimensions[number].height = _ROW_HEIGHT
     last = max(len(items) + 1, 2)
     choices = DataValidation(type="list", formula1=f'"{",".join(CHOICES)}"', allow_blank=True, showErrorMessage=True)
     choices.errorTitle, choices.error = "Decision", "Choose one from the list."
@@ -144,7 +167,11 @@ def _write_groups(
     sheet.add_data_validation(listed)
     for heading, width in _WIDTHS.items():
         sheet.column_dimensions[get_column_letter(column[heading])].width = width
-    for heading in ("Group", "Seen"):
+    for heading, note in _NOTES.items():
+        sheet.cell(row=1, column=column[heading]).comment = Comment(note, "LMS Bridge", height=90, width=280)
+    empty = [] if any(item.group.place for item in items) else ["Department name"]
+    empty += [] if any(item.group.grade for item in items) else ["Grade"]
+    for heading in ("Group", "Seen", *empty):
         sheet.column_dimensions[get_column_letter(column[heading])].hidden = True
     sheet.freeze_panes = "C2"
     sheet.auto_filter.ref = f"A1:{get_column_letter(len(COLUMNS))}{last}"
@@ -153,7 +180,8 @@ def _write_groups(
 def _write_summary(
     sheet: Worksheet, suggestions: Suggestions, catalogue: Catalogue, now: Mapping[str, Decision]
 ) -> None:
-    sheet.column_dimensions["A"].width = 44
+    for letter, width in zip("ABCDEFGH", (48, 10, 10, 16, 10, 10, 10, 10), strict=True):
+        sheet.column_dimensions[letter].width = width
     people = sum(item.group.headcount for item in suggestions.items)
     decided = [item for item in suggestions.items if item.group.id in now]
     rows: list[tuple[str | int | float, ...]] = [
@@ -163,8 +191,12 @@ def _write_summary(
     ]
     left = [item for item in suggestions.items if item.group.id not in now]
     rows += [_line(f"Undecided, {band}", [i for i in left if i.band == band], people) for band in BANDS]
-    rows += [("", "", "", ""), ("Family of the first suggestion or decision", "Groups", "People", "Share of people")]
-    counts: Counter[str] = Counter()
+    standing_of = {item.group.id: "decided" if item.group.id in now else item.band for item in suggestions.items}
+    rows += [
+        ("", "", "", ""),
+        ("Family of the decision, else of the suggestion", "Groups", "People", "Share of people", *_OF_PEOPLE),
+    ]
+    counts: dict[str, Counter[str]] = {}
     groups: Counter[str] = Counter()
     names = catalogue.families
     for item in suggestions.items:
@@ -172,10 +204,13 @@ def _write_summary(
         found = catalogue.get(decision.position or "") if decision else None
         if found is None and item.candidates:
             found = item.candidates[0].position
-        name = f"{found.family} {names.get(found.family, '')}".strip() if found else "(none)"
-        counts[name] += item.group.headcount
+        name = f"{found.family} {names.get(found.family, '')}".strip() if found else "no suggestion"
+        counts.setdefault(name, Counter())[standing_of[item.group.id]] += item.group.headcount
         groups[name] += 1
-    rows += [(name, groups[name], n, n / people if people else 0.0) for name, n in counts.most_common()]
+    for name, by_band in sorted(counts.items(), key=lambda one: (-one[1].total(), one[0])):
+        n = by_band.total()
+        bands = (by_band["decided"], *(by_band[band] for band in BANDS))
+        rows.append((name, groups[name], n, n / people if people else 0.0, *bands))
     threshold = suggestions.threshold
     rows += [
         ("", "", "", ""),
@@ -189,6 +224,13 @@ def _write_summary(
                 cell.number_format = "0.0%"
             if row[1] == "Groups":
                 cell.font = Font(bold=True)
+
+
+def _reads_as(item: Suggestion) -> str:
+    """Level, track and specialism of a title in a few words."""
+    reading = item.reading
+    parts = [item.level, item.track, reading.specialism, *reading.conditions]
+    return " · ".join(part for part in dict.fromkeys(parts) if part)
 
 
 def _line(name: str, items: Sequence[Suggestion], people: int) -> tuple[str | int | float, ...]:

@@ -15,8 +15,9 @@ GROUPS, SUMMARY, CATALOGUE, HELP = "Groups", "Summary", "Catalogue", "How to"
 """Names of the sheets."""
 
 COLUMNS = (
-    "Group", "Title", "Department", "Grade", "People", "Suggestion", "Probability", "Band", "Evidence",
-    "Other candidates", "Decision", "Position", "Split", "Not these", "Reason", "Effective from", "Decided by", "Seen",
+    "Group", "Title", "Department", "Department name", "Grade", "People", "Reads as", "Suggestion", "Probability",
+    "Band", "Evidence", "Other candidates", "Decision", "Position", "Split", "Not these", "Reason", "Effective from",
+    "Decided by", "Seen",
 )  # fmt: skip
 """Headings of the sheet of groups, in order. `Group` and `Seen` are the bridge's own."""
 

@@ -170,12 +170,12 @@ def test_deleted_columns_and_merged_cells_are_named(tmp_path: Path, store: Store
     path = write(tmp_path / "r.xlsx", store)
 
     def spoil(sheet: Worksheet) -> None:
-        sheet.merge_cells("K2:K3")
+        sheet.merge_cells("M2:M3")
         sheet.delete_cols(COLUMN["Seen"])
 
     edit(path, spoil)
     done = apply(path, CATALOGUE, store, "Ana", NOW)
-    assert [p.cell for p in done.problems] == ["1:1", "K2:K3"]
+    assert [p.cell for p in done.problems] == ["1:1", "M2:M3"]
     assert "'Seen' is missing" in done.problems[0].message
 
 
