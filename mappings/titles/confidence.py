@@ -41,14 +41,17 @@ SIGNS = (
 )
 """What the model looks at, in the order of its coefficients."""
 
-FEW_TITLES = np.array([-1.75, 0.35, 0.1, 1.85, 4.0, 0.5, 0.0, 1.4, 0.5, -0.3, -0.2])
+FEW_TITLES = np.array([-1.85, 0.6, -0.45, 2.2, 4.0, 0.8, 0.4, 1.9, 0.5, -0.2, -0.35])
 """Coefficients measured on public data before a project has decided anything: positions known by one title each."""
 
 MANY_TITLES = np.array([-1.95, 0.36, 0.64, 2.34, 2.37, 0.04, 0.0, 1.55, 0.5, 1.45, 0.0])
 """The same where a gazetteer files many titles under each position."""
 
-_IN_HAND = 0.3
+_IN_HAND = 0.2
 """How far into the room above its promise the automatic band begins."""
+
+_MANY_PROOFS = 25
+"""From so many decided groups on luck is no explanation any more."""
 
 _HOLD = 6.0
 """How strongly the starting values are held on to, in decisions a sign."""
@@ -224,10 +227,11 @@ def _threshold(expected: Doubles, right: Doubles, rule: BandRule) -> float | Non
         # Two imagined answers, one of them half wrong, keep a handful of lucky ones from opening the band.
         kept = (right[inside].sum() + 1.5) / (count + 2)
         observed = right[inside].mean()
-        if observed >= rule.promise + 0.005 and (kept >= rule.promise or count < 25):
+        if observed >= rule.promise + 0.005 and (kept >= rule.promise or count < _MANY_PROOFS):
             best = float(candidate)
-        else:
+        elif best is not None or count >= _MANY_PROOFS:
             break
+        # A single wrong one among the first few proves nothing yet: more of them may.
     return best
 
 

@@ -122,6 +122,7 @@ class Suggester:
         for number, answer in answered:
             ruled_out = [self.space.position_index[k] for k in answer.excluded if k in self.space.position_index]
             probabilities[number, ruled_out] = 0
+            probabilities[number] /= max(float(probabilities[number].sum()), 1e-9)
         confidence = measure(self.space, rows, probabilities, answered, self.rule)
         order = self._offered(answered, confidence, probabilities, strength, offer)
         place = {number: i for i, number in enumerate(order, start=1)}

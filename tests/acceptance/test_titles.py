@@ -164,7 +164,7 @@ def project(folder: Path, people: int) -> Iterator[Project]:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The project for a part of the company, large enough for every kind of title."""
-    yield from project(tmp_path_factory.mktemp("titles") / "bench", 150)
+    yield from project(tmp_path_factory.mktemp("titles") / "bench", 100)
 
 
 def check(done: Project) -> None:
