@@ -20,7 +20,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.worksheet import Worksheet
 
 from bridge.ports import FixConfiguration
-from connectors.tables import harmless
+from connectors.tables import LONGEST_WORKBOOK_CELL, harmless
 from mappings.titles.catalogue import Catalogue
 from mappings.titles.confidence import BANDS
 from mappings.titles.decisions import Decision, standing
@@ -47,6 +47,7 @@ _WIDTHS = {
     "Reason": 30, "Effective from": 14, "Decided by": 16,
 }  # fmt: skip
 _TO_FILL = ("Decision", "Position", "Split", "Not these", "Reason", "Effective from")
+_IDENTITY = ("Title", "Department", "Grade")
 _HEAD = PatternFill("solid", fgColor="1F3864")
 _FILL_IN = PatternFill("solid", fgColor="FFF2CC")
 _LEAVE = PatternFill("solid", fgColor="EDEDED")
@@ -149,7 +150,9 @@ def _write_groups(
             "Seen": decision.id if decision else 0,
         }
         for heading, value in values.items():
-            cell = _put(sheet, number, column[heading], value)
+            # What says which group a row is must come back letter by letter.
+            longest = LONGEST_WORKBOOK_CELL if heading in _IDENTITY else _LONGEST
+            cell = _put(sheet, number, column[heading], value, longest)
             cell.alignment = _TEXT
             cell.fill = _FILL_IN if heading in _TO_FILL else _LEAVE
             if heading == "Probability":
@@ -204,7 +207,8 @@ def _write_summary(
         found = catalogue.get(decision.position or "") if decision else None
         if found is None and item.candidates:
             found = item.candidates[0].position
-        name = f"{found.family} {names.get(found.family, '')}".strip() if found else "no suggestion"
+        known = [found.family, names.get(found.family, "")] if found else ["no suggestion"]
+        name = " ".join(dict.fromkeys(part for part in known if part)) or "(no family)"
         counts.setdefault(name, Counter())[standing_of[item.group.id]] += item.group.headcount
         groups[name] += 1
     for name, by_band in sorted(counts.items(), key=lambda one: (-one[1].total(), one[0])):
@@ -255,14 +259,14 @@ def _head(sheet: Worksheet, headings: Sequence[str]) -> None:
         cell.fill = _HEAD
 
 
-def _put(sheet: Worksheet, row: int, column: int, value: str | int | float | dt.date) -> Cell:
+def _put(sheet: Worksheet, row: int, column: int, value: str | int | float | dt.date, longest: int = _LONGEST) -> Cell:
     """Writes one value; a text never runs as a formula, whatever it looks like."""
     cell = sheet.cell(row=row, column=column)
     if not isinstance(cell, Cell):
         raise TypeError("a fresh sheet has no merged cells")
     if isinstance(value, str):
         text = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", harmless(value))
-        cell.value = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 8]}… [cut]"
+        cell.value = text if len(text) <= longest else f"{text[: longest - 8]}… [cut]"
         cell.data_type = "s"
     else:
         cell.value = value

@@ -11,6 +11,8 @@ from mappings.titles.columns import LEGACY_COLUMNS, find_columns
 
 LONG_TITLE = 255
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 
 @dataclass(frozen=True, slots=True)
 class LegacyGroup:
@@ -81,7 +83,7 @@ def read_legacy(
     warnings: list[str] = []
     read = 0
     for number, row in enumerate(rows, start=2):
-        values = {name: " ".join((row.get(heading) or "").split()) for name, heading in columns.items()}
+        values = {name: _plain(row.get(heading) or "") for name, heading in columns.items()}
         read += 1
         title = values["title"]
         if not any(character.isalnum() for character in title):
@@ -113,6 +115,11 @@ def read_legacy(
     ]
     groups.sort(key=lambda g: (-g.headcount, g.title.casefold(), g.department.casefold(), g.grade.casefold()))
     return LegacyTitles(tuple(groups), tuple(warnings), read, columns)
+
+
+def _plain(text: str) -> str:
+    """TEXT without what no sheet can hold, and with single spaces."""
+    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def _count(text: str) -> int | None:

@@ -17,7 +17,7 @@ from jobs.titles import apply
 from jobs.titles_workbook import write_review
 from mappings.titles.catalogue import Catalogue, Position
 from mappings.titles.decisions import Verdict, answers, standing
-from mappings.titles.legacy import LegacyGroup
+from mappings.titles.legacy import LegacyGroup, read_legacy
 from mappings.titles.review import COLUMNS
 from mappings.titles.suggest import Suggester
 
@@ -235,3 +235,29 @@ def test_what_is_no_workbook_is_refused_in_a_sentence(tmp_path: Path, store: Sto
         apply(tmp_path / "text.xlsx", CATALOGUE, store, "Ana", NOW)
     with pytest.raises(FixConfiguration, match="Who reviewed this"):
         apply(tmp_path / "none.xlsx", CATALOGUE, store, " ", NOW)
+
+
+def test_an_endless_title_is_still_its_group(tmp_path: Path, store: Store) -> None:
+    """Titles are not cut in the sheet, or nothing of it could be applied."""
+    rows = [{"title": "Clerk " + "x" * 5000 + "\x01", "headcount": "2"}, {"title": "Cook", "headcount": "1"}]
+    groups = read_legacy(rows, ["title", "headcount"]).groups
+    tool = Suggester(groups, CATALOGUE, background=(), semantic=False)
+    path = tmp_path / "long.xlsx"
+    write_review(path, tool.suggest(offer=2), CATALOGUE)
+    edit(path, lambda sheet: [setattr(sheet.cell(n, COLUMN["Position"]), "value", "C") for n in (2, 3)])
+    assert apply(path, CATALOGUE, store, "Ana", NOW).recorded == 2
+    assert sorted(len(decision.title) for decision in StoredLog(store).all()) == [4, 5006]
+
+
+def test_the_summary_counts_people_by_family_and_band(tmp_path: Path, store: Store) -> None:
+    """What is decided and what is not stands beside each family; every person is counted once."""
+    path = write(tmp_path / "r.xlsx", store)
+    edit(path, fill(Cook={"Decision": "accept"}))
+    apply(path, CATALOGUE, store, "Ana", NOW)
+    sheet = load_workbook(write(tmp_path / "r2.xlsx", store))["Summary"]
+    rows = list(sheet.iter_rows(values_only=True))
+    (head,) = [n for n, row in enumerate(rows) if row[0] == "Family of the decision, else of the suggestion"]
+    assert rows[head][4:] == ("decided", "auto", "review", "no match")
+    families = {row[0]: row[1:] for row in rows[head + 1 :] if row[2] is not None}
+    assert families["F"][3] == 5
+    assert sum(sum(row[3:7]) for row in families.values()) == 14
