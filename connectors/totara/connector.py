@@ -7,6 +7,7 @@ the last import shows it, or the API does; otherwise what was applied last stand
 from __future__ import annotations
 
 import datetime as dt
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -42,7 +43,7 @@ from connectors.totara.hierarchies import COMPETENCY, SPECS, Hierarchies
 from connectors.totara.hrimport.channel import ELEMENTS, HrImportChannel
 from connectors.totara.hrimport.delivery import Drop, FolderDrop
 from connectors.totara.options import TotaraOptions
-from connectors.totara.people import JOB, PERSON, People
+from connectors.totara.people import JOB, PERSON, People, is_custom
 from connectors.totara.report_mirror import ReportMirror
 from connectors.totara.requirements import Assignment, worklist
 from connectors.totara.results import Results
@@ -276,7 +277,19 @@ class TotaraConnector:
         if not self._api.offers(kind):
             message = f"The API of this site does not show {kind}s. Run `check`: it says what to change."
             raise FixConfiguration(message)
-        return self._api.read(kind)
+        found = self._api.read(kind)
+        return self._with_unshown(found) if kind == PERSON and self._owner(PERSON) == HRIMPORT else found
+
+    def _with_unshown(self, found: Iterator[Found]) -> Iterator[Found]:
+        """Accounts with those columns of their file that the API does not show as sent: what went in stands."""
+        api = self._api
+        names = self._people.extras
+        unshown = {name for name in names if api is None or is_custom(name) or not api.sendable(PERSON, name)}
+        rows = self._ledger.rows(PERSON) if unshown else {}
+        for one in found:
+            sent = json.loads(rows[one.key]) if one.key in rows else {}
+            kept = {name: str(sent.get(name) or "") for name in unshown}
+            yield replace(one, fields={**one.fields, **kept}, detail={**one.detail, **kept})
 
     # -- handing over -----------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from connectors.totara.graphql import GraphQlClient, Mutation
 from connectors.totara.people import JOB, PERSON, People
 
 _USER_MEMBERS = {"username": "username", "first_name": "firstname", "last_name": "lastname", "email": "email"}
-# What the API's input has beside those, as the external schema of 17.3 lists it.
+# What the API's input has beside those, as the external schema of 17.3 lists it, and shows as it was written.
 _USER_EXTRAS = frozenset(
-    {"firstnamephonetic", "lastnamephonetic", "middlename", "alternatename", "city", "description", "url"}
+    {"firstnamephonetic", "lastnamephonetic", "middlename", "alternatename", "city", "url"}
     | {"institution", "department", "phone1", "phone2", "address", "country", "timezone", "lang", "auth"}
 )
 _CUSTOM = "customfield_"

@@ -50,7 +50,7 @@ class People:
 
     def has_column(self, name: str) -> bool:
         """Whether the site's user file has a further column of an account."""
-        return name in columns_of("user", self.options.hrimport) or _is_custom(name)
+        return name in columns_of("user", self.options.hrimport) or is_custom(name)
 
     def speaks_of_leaver(self, key: str) -> bool:
         """Whether somebody is certain to have left, by the people translated last."""
@@ -225,5 +225,6 @@ class People:
         return managers_first(rows) if kind == JOB else list(rows)
 
 
-def _is_custom(name: str) -> bool:
+def is_custom(name: str) -> bool:
+    """Whether a column of the user file is a profile field of the site's own."""
     return name.startswith("customfield_")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,10 @@ def forked(
     places = [folder / name for name in (".out", ".err", ".steps")]
     for place in places:
         place.unlink(missing_ok=True)
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Newer Pythons warn of forking beside other threads: what the simulator's hold, the child never asks for.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         _be_the_program(folder, environment, arguments, counted, at, places)
     _, status = os.waitpid(child, 0)

@@ -188,10 +188,16 @@ def test_people_sent_by_files_are_looked_at_through_the_api(tmp_path: Path, stor
     with TotaraSimulator() as totara:
         both = BothWays(tmp_path, totara)
         erasing = {"csvsaveemptyfields": 1}
-        both.totara.configure(jobassignment=erasing)
+        fields = {"joined": {"datatype": "date"}}
+        both.totara.configure(jobassignment=erasing, user_custom_fields=fields)
         both.api.options["channels"] = {}
         both.api.options["hrimport"] = {**both.api.options["hrimport"], "jobassignment": erasing}
+        both.api.options["hrimport"]["user_custom_fields"] = fields
         wanted = with_people(company.desired())
+        assert wanted.workforce is not None
+        further = (("city", "Leeds"), ("customfield_joined", "15/03/2020"), ("emailstop", "1"))
+        richer = (replace(wanted.workforce.people[0], extra=further), *wanted.workforce.people[1:])
+        wanted = replace(wanted, workforce=replace(wanted.workforce, people=richer))
 
         def night(desired: Desired) -> PushReport:
             """Push, let the night pass, push again."""
@@ -201,6 +207,7 @@ def test_people_sent_by_files_are_looked_at_through_the_api(tmp_path: Path, stor
             return push("here", both.connect(), store, desired, INITIAL, clock)
 
         assert night(wanted).state == "done"
+        assert night(wanted).plan.changes == [], "columns the API does not show are compared with what was sent"
         assert both.connect().probe().spec("job").readable
         before = both.totara.snapshot()["jobassignment"]["P2", "P2/1"]
         assert wanted.workforce is not None

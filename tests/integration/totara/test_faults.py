@@ -171,7 +171,7 @@ class Cut(SftpDrop):
         return hit
 
 
-@pytest.mark.parametrize("moment", ["copying", "renaming"])
+@pytest.mark.parametrize("moment", [pytest.param("copying", marks=pytest.mark.sweep), "renaming"])
 @pytest.mark.parametrize("element", ELEMENTS)
 def test_a_line_lost_at_a_file_is_made_good_by_the_next_push(
     server: DropServer, store: Store, tmp_path: Path, element: str, moment: str
