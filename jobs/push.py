@@ -12,10 +12,11 @@ from bridge.ports import FixConfiguration, LmsPort
 from bridge.settings import PilotSettings
 from bridge.store import state
 from bridge.sync.clock import Clock
-from bridge.sync.plan import ChangePlan, Scope, plan_from_json, plan_to_json
+from bridge.sync.plan import ChangePlan, Scope
 from bridge.sync.push import WATCHING, PushReport, Watching
 from bridge.sync.push import preview as preview_plan
 from bridge.sync.push import push as push_desired
+from bridge.sync.reviewed import plan_from_json, plan_to_json
 from bridge.sync.undo import plan_undo
 from bridge.sync.undo import undo as undo_run
 from jobs.desired import FaultyFiles, Wish, read_model, wanted

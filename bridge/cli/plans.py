@@ -29,8 +29,9 @@ from bridge.cli.show_plan import show_plan
 from bridge.ports import Capabilities, Change, SafetyLimit, Status
 from bridge.store.journal import LOST
 from bridge.sync.clock import Clock
-from bridge.sync.plan import ChangePlan, check_limits, plan_to_json
+from bridge.sync.plan import ChangePlan, check_limits
 from bridge.sync.push import PushReport, Watching
+from bridge.sync.reviewed import plan_to_json
 from jobs import push as job
 from jobs.desired import Wish
 from jobs.pilot import parse_scope

@@ -11,8 +11,9 @@ from bridge.store import Store, journal, state
 from bridge.store.state import Base
 from bridge.sync.apply import Applier, Progress, Tally
 from bridge.sync.clock import Clock
-from bridge.sync.plan import ChangePlan, Knowledge, Object, check_limits, make_plan, reviewed
+from bridge.sync.plan import ChangePlan, Knowledge, Object, check_limits, make_plan
 from bridge.sync.recover import settle_open
+from bridge.sync.reviewed import reviewed
 from bridge.sync.running import Rules, Running, running
 
 

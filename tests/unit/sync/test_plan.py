@@ -11,8 +11,9 @@ import pytest
 from bridge.model import Architecture, RelatedCompetencies, RollUp, RollUpRule, RuleOutcome
 from bridge.ports import Action, Change, FixConfiguration, SafetyLimit, Severity
 from bridge.store import Store
-from bridge.sync.plan import Scope, parents_first, plan_from_json, plan_to_json, reviewed
+from bridge.sync.plan import Scope, parents_first
 from bridge.sync.policy import Limit, Limits, Policy, Stance
+from bridge.sync.reviewed import plan_from_json, plan_to_json, reviewed
 from bridge.sync.running import Rules
 from tests.contract.conformance import company
 from tests.unit.sync.engine import FREE, Here, ordered
