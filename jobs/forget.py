@@ -107,8 +107,18 @@ def forget(store: Store, settings: Settings, person: str, clock: Clock, *, anywa
             gone = forget_person(connection, person, PEOPLE)
             run = journal.start_run(connection, "", "forget", clock.now())
             journal.finish_run(connection, run, "done", clock.now(), {}, f"Somebody was {FORGOTTEN}.")
-        wipe_free_space(store)
-    return Forgotten(person, known, gone, found.stays, run)
+        unwiped = wipe_free_space(store)
+    stays = found.stays
+    if unwiped:
+        stays = (
+            *stays,
+            Stays(
+                "What was deleted may still lie in the free space of the database's files.",
+                f"They could not be written anew now ({unwiped}). It goes as it is written over; at once with the "
+                "database's own VACUUM (PostgreSQL: VACUUM FULL), while nothing else runs.",
+            ),
+        )
+    return Forgotten(person, known, gone, stays, run)
 
 
 def _workplaces(store: Store, settings: Settings) -> list[str]:

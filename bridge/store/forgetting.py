@@ -112,16 +112,26 @@ def forget_person(connection: Connection, person: str, kinds: Collection[str]) -
     return {what: count for what, count in done.items() if count}
 
 
-def wipe_free_space(store: Store) -> None:
-    """Write the database anew where it would otherwise keep what was deleted in the free space of its file."""
+def wipe_free_space(store: Store) -> str:
+    """Write the database anew, which would otherwise keep what was deleted in the free space of its files.
+
+    Return why that could not be done now, as where somebody reads it for long; empty where it was done.
+    """
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         driver: Any = connection.connection.driver_connection
-        if connection.dialect.name == "sqlite":
-            driver.execute("VACUUM")
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        else:
-            for model in (RosterTable, BaseRow, JournalRow, RejectionRow, ResultRow, ResultHistoryRow):
-                driver.execute(f'VACUUM FULL "{model.__tablename__}"')
+        module: Any = connection.dialect.dbapi
+        try:
+            if connection.dialect.name == "sqlite":
+                driver.execute("VACUUM")
+                busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                if busy:  # the file itself stays as it was until the last reader is done
+                    return "somebody is reading the database"
+            else:
+                for model in (RosterTable, BaseRow, JournalRow, RejectionRow, ResultRow, ResultHistoryRow):
+                    driver.execute(f'VACUUM FULL "{model.__tablename__}"')
+        except module.Error as error:
+            return str(error).strip() or type(error).__name__
+    return ""
 
 
 def _theirs(table: Any, person: str, kinds: Collection[str]) -> ColumnElement[bool]:

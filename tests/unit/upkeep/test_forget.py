@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import event
 from sqlmodel import SQLModel
 
 from bridge.feed_settings import FeedSettings
@@ -154,6 +156,25 @@ def test_nothing_of_a_person_stays_in_the_file_of_the_store(store: Store, tmp_pa
     for path in Path(str(store.engine.url.database)).parent.glob("state.sqlite*"):
         content = path.read_bytes()
         assert not [word for word in WORDS[1:] if word.encode() in content], path.name
+
+
+def test_a_database_that_cannot_be_written_anew_now_is_told(store: Store, tmp_path: Path) -> None:
+    """Somebody reads for long: the rows are gone all the same, and the rest is said in words."""
+    office = Office(store, tmp_path)
+    leave(office)
+    store.engine.dispose()
+    with closing(sqlite3.connect(str(store.engine.url.database))) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM roster").fetchone()
+
+        @event.listens_for(store.engine, "connect")
+        def hasty(raw: sqlite3.Connection, _record: Any) -> None:
+            raw.execute("PRAGMA busy_timeout = 50")
+
+        done = forget(store, office.settings, "E77", CLOCK)
+    assert "free space" in done.stays[-1].what
+    assert "somebody is reading" in done.stays[-1].why
+    assert "zebulon" not in office.everything()
 
 
 def test_the_journal_still_adds_up_and_an_undo_leaves_what_was_forgotten_alone(office: Office) -> None:
