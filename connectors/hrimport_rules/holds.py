@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from connectors.hrimport_rules.reading import LEGACY_MANAGER_JOB, CsvTable, colu
 from connectors.hrimport_rules.settings import ELEMENT_NAMES, HIERARCHIES, CustomField, HrImportSettings
 from connectors.hrimport_rules.state import SiteState
 from connectors.hrimport_rules.users import UserImport
+
+_STORED = re.compile(r"\d+\.\w+\.csv", re.IGNORECASE)
 
 
 def site_state_from_files(
@@ -54,6 +57,9 @@ def _hold(
         switched={},
         previouslylinkedonjobassignmentidnumber=None,
     )
+    if isinstance(source, Path) and _STORED.fullmatch(source.name):
+        # What the site keeps it has turned into UTF-8, whatever it came in.
+        lenient = lenient.with_element(element, encoding="UTF-8")
     headings = _headings(element, source, lenient)
     if headings is None:
         state.presumed.add(element)

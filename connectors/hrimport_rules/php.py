@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -25,6 +26,8 @@ _EMAIL = re.compile(
 _USERNAME_REFUSED = re.compile(r"[^-.@_a-z0-9]")
 _LANG_OPEN = re.compile(r'<lang lang="[a-zA-Z0-9_-]+"\s*>')
 _SPAN_OPEN = re.compile(r'<span(\s+lang="[a-zA-Z0-9_-]+"|\s+class="multilang"){2}\s*>')
+_MARKED = {"UTF-16", "UTF-32"}
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _TAGS = re.compile(r"<.*?>", re.DOTALL)
 
 
@@ -42,7 +45,10 @@ class Record(NamedTuple):
 def open_text(source: bytes | io.BufferedReader, encoding: str) -> io.TextIOWrapper:
     """Text lines as PHP sees them: only LF ends a line, undecodable bytes vanish, a UTF-8 BOM is dropped."""
     codec = "utf-8-sig" if encoding.upper().replace("_", "-") in {"UTF-8", "UTF8"} else encoding
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    stream = io.BufferedReader(io.BytesIO(source)) if isinstance(source, bytes) else source
+    if codec.upper().replace("_", "-") in _MARKED and not stream.peek(4)[:4].startswith(_MARKS):
+        # Without its mark the text is big-endian, as Unicode has it.
+        codec += "-BE"
     return io.TextIOWrapper(stream, encoding=codec, errors="ignore", newline="\n")
 
 

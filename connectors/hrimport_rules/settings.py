@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 import tomllib
@@ -240,8 +239,8 @@ def _element_from(current: ElementSettings, options: Mapping[str, Any], element:
         elif key == "encoding" or re.fullmatch(r"csv\w+encoding", key):
             changes["encoding"] = str(value)
             try:
-                codecs.lookup(str(value))
-            except LookupError as error:
+                b"x".decode(str(value), "ignore")
+            except (LookupError, UnicodeError) as error:
                 message = f"{spot}: {value!r} is no character encoding; write for example UTF-8"
                 raise SettingsError(message) from error
         elif key in {"imported", "columns"}:

@@ -108,6 +108,7 @@ def test_a_store_folder_stands_for_what_went_in_by_its_youngest_files(tmp_path: 
         ("[1]", "named settings"),
         ('{"delimiter": "::"}', "delimiter"),
         ('{"encoding": "klingon"}', "encoding"),
+        ('{"encoding": "base64"}', "encoding"),
         ('{"timezone": "Middle/Earth"}', "time zone"),
     ],
 )
@@ -151,21 +152,42 @@ def test_a_site_that_linked_jobs_by_id_number_cannot_link_by_order_again(tmp_pat
     assert preflight_directory(folder, HOLDS, path).elements["jobassignment"].counts() == {"update": 1}
 
 
+@pytest.mark.parametrize("encoding", ["UTF-16", "UTF-16LE", "UTF-32", "windows-1252", "UTF-8"])
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_file_in_another_encoding_meets_what_the_site_keeps_in_utf_8(
+    tmp_path: Path, encoding: str, marked: bool
+) -> None:
+    """The file is read in the site's encoding; what lies in the store folder was turned into UTF-8 by the site."""
+    text = "idnumber,fullname,frameworkidnumber,timemodified,deleted\nA,Zoë,F,{},0\n"
+    big = {"UTF-16": "UTF-16-BE", "UTF-32": "UTF-32-BE"}
+    ready, store = tmp_path / "ready", tmp_path / "store"
+    for folder in (ready, store):
+        folder.mkdir()
+    codec = encoding if marked else big.get(encoding, encoding)
+    (ready / "org.csv").write_bytes(text.format(6).encode(codec))
+    (store / "1700000000.org.csv").write_bytes(text.format(5).encode("UTF-8"))
+    (tmp_path / "s.json").write_text(json.dumps({"org": {"encoding": encoding}}), encoding="utf-8")
+    report = preflight_directory(ready, store, tmp_path / "s.json")
+    assert report.elements["org"].counts() == {"update": 1}
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(ELEMENTS),
     st.lists(st.text(st.sampled_from('ab01,;"\\\n\r <>/é\0'), max_size=30), max_size=6),
     st.booleans(),
     st.sampled_from([(17, 3), (12, 9)]),
+    st.sampled_from(["UTF-8", "UTF-16", "latin-1", "UTF-16LE"]),
 )
 def test_whatever_a_file_holds_preflight_ends_with_a_verdict(
-    element: str, lines: list[str], all_records: bool, version: tuple[int, int]
+    element: str, lines: list[str], all_records: bool, version: tuple[int, int], encoding: str
 ) -> None:
     """No content makes it fall over: every file either stops with a reason or gives each row a verdict."""
     options = settings_from_mapping({"sourceallrecords": int(all_records), "allow_delete": 1, "csvsaveemptyfields": 1})
     options = replace(options, version=version)
     headings = ",".join(columns_of(element, options))
-    for content in ("\n".join(lines).encode(), "\n".join([headings, *lines]).encode()):
+    options = options.with_element(element, encoding=encoding)
+    for content in ("\n".join(lines).encode(), "\n".join([headings, *lines]).encode(encoding, "ignore")):
         result = preflight({element: content}, None, options, now=5).elements[element]
         assert result.aborts is bool(result.reason)
         assert all(row.line >= 1 and row.rule for row in result.rows)
