@@ -38,7 +38,7 @@ def runs(
     store.close()
     screen.give({"runs": [_plain(run) for run in found]})
     if not found:
-        screen.say("Nothing has run yet.")
+        screen.say("Nothing has run yet." if site is None else f"Nothing has run on a site {site!r} yet.")
     for run in found:
         screen.say(f"{run.id:>6}  {_when(run.started_at)}  {run.site}  {run.verb:<6} {run.state:<11} {_brief(run)}")
 

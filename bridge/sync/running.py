@@ -73,10 +73,17 @@ def running(
                 yield run
         except BaseException as error:
             run.state = "refused" if isinstance(error, SafetyLimit) else "stopped"
-            run.message = redact(str(error)) if isinstance(error, BridgeError) else f"ended by {type(error).__name__}"
+            run.message = redact(_why(error))
             raise
         finally:
             with store.begin() as connection:
                 journal.finish_run(connection, run_id, run.state, clock.now(), run.counts, run.message)
             seconds = round(clock.now() - began, 3)
             _log.info("run ends", run_id=run_id, site=site, verb=verb, state=run.state, seconds=seconds)
+
+
+def _why(error: BaseException) -> str:
+    """Return why a run ended early, for its record."""
+    if isinstance(error, BridgeError):
+        return str(error)
+    return "stopped by hand" if isinstance(error, KeyboardInterrupt) else f"ended by {type(error).__name__}"

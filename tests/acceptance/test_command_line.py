@@ -273,7 +273,8 @@ def test_ctrl_c_stops_a_push_in_a_sentence_and_the_next_one_completes_it(tmp_pat
         assert process.returncode == 130
         assert "Stopped by you" in err
         assert "Traceback" not in err
-        assert bench.run("runs", "--json").json["runs"][0]["state"] == "stopped"
+        stopped = bench.run("runs", "--json").json["runs"][0]
+        assert (stopped["state"], stopped["message"]) == ("stopped", "stopped by hand")
         again = bench.run("push", "--model", str(model), "--yes", "--json")
         assert again.code == 0, again.err
         assert len(bench.moodle.db.competencies.rows) == 120
