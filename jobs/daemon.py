@@ -40,7 +40,7 @@ from jobs.chain import POSTPONED, Chain, ChainEnd, claim, conclude
 from jobs.endpoints import Answer, Endpoints
 from jobs.metrics import Metrics
 from jobs.notices import FAILURE, Messenger, Telling, note
-from jobs.schedule import Appointment, WallClockTrigger, appointments
+from jobs.schedule import LIVES, Appointment, WallClockTrigger, appointments
 
 STOP, RELOAD = "stop", "reload"
 
@@ -55,9 +55,6 @@ LOOK = 60.0
 
 STORE_PAUSE = 5.0
 """Seconds between two tries to take a firing while the store is away."""
-
-LIVES = 120.0
-"""A daemon not seen for so many seconds is taken for dead."""
 
 _log = logger("daemon")
 

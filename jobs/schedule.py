@@ -21,6 +21,9 @@ from bridge.daemon_settings import DAYS, Blackout, zone
 from bridge.ports import FixConfiguration
 from bridge.settings import Settings
 
+LIVES = 120.0
+"""A daemon not seen for so many seconds is taken for dead."""
+
 _WIDEST_JUMP = dt.timedelta(hours=25)
 """Further than this no clock was ever set back or forth."""
 

@@ -18,8 +18,6 @@ from bridge.sync.policy import Limit, Limits, Policy, Stance
 from bridge.sync.running import Rules
 from connectors.moodle.connector import MoodleConnector
 from connectors.moodle.options import MoodleOptions
-from jobs.files_site import files
-from jobs.totara_site import totara
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +67,26 @@ def _moodle(name: str, site: SiteSettings, settings: Settings) -> LmsPort:
 
 _MOODLE_OPTIONS = TypeAdapter(MoodleOptions)
 
+
+# Every command waits for what this module imports: the libraries of the other kinds only where there is such a site.
+
+
+def _totara(name: str, site: SiteSettings, settings: Settings) -> LmsPort:
+    from jobs.totara_site import totara  # only a Totara site needs its libraries
+
+    return totara(name, site, settings)
+
+
+def _files(name: str, site: SiteSettings, settings: Settings) -> LmsPort:
+    from jobs.files_site import files  # only a site that takes files needs its libraries
+
+    return files(name, site, settings)
+
+
 _CONNECTORS: Mapping[str, Callable[[str, SiteSettings, Settings], LmsPort]] = {
     "moodle": _moodle,
-    "totara": totara,
-    "files": files,
+    "totara": _totara,
+    "files": _files,
 }
 
 

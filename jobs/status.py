@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from bridge.settings import Settings
 from bridge.store import Store, feeds, unattended
 from bridge.store.unattended import Alive, Firing, StepEnd, Trouble
-from jobs.daemon import LIVES
-from jobs.schedule import Appointment, appointments
+from jobs.schedule import LIVES, Appointment, appointments
 
 
 @dataclass(frozen=True, slots=True)

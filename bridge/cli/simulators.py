@@ -16,9 +16,6 @@ from bridge.cli.screen import FAILED, Screen
 from bridge.ports import FixConfiguration
 from bridge.sync.plan import ChangePlan
 from bridge.sync.push import Watching
-from jobs import demo as demonstration
-from jobs import simulate as job
-from jobs import totara as totara_job
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +49,8 @@ def moodle(
     as_json: JsonOption = False,
 ) -> None:
     """Serve a simulated Moodle 4.5, with the sample company's scales, until interrupted; print address and token."""
+    from jobs import simulate as job  # only these commands wait for it
+
     if bundle is None and replay:
         raise FixConfiguration("--replay runs a bundle's run again: name it with --bundle FILE.")
     if bundle is not None and replay:
@@ -87,6 +86,8 @@ def _object_of(number: int) -> Callable[[str], None]:
 
 def _replay(screen: Screen, bundle: Path) -> None:
     """Say what became of each change of a bundle's run, then and now; ends with 1 where something ended otherwise."""
+    from jobs import simulate as job  # only these commands wait for it
+
     found = job.replay_bundle(bundle)
     different = [one for one in found.compared if not one.same]
     screen.give(
@@ -157,6 +158,8 @@ def totara(
     ] = False,
 ) -> None:
     """Serve a simulated Totara 17 with HR Import over a folder until interrupted; print address, client and token."""
+    from jobs import totara as totara_job  # only these commands wait for it
+
     totara_job.simulate(
         filesdir=filesdir,
         port=port,
@@ -183,6 +186,8 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Run the main job end to end against a simulated Moodle: check, plan, push, push again, drift, undo, pull."""
+    from jobs import demo as demonstration  # only these commands wait for it
+
     screen = Screen(as_json)
     report = demonstration.demo(folder, model, latency, screen.say, lambda: _watched(screen))
     screen.give(report.to_json())

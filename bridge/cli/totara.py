@@ -12,7 +12,6 @@ import typer
 
 from bridge.cli.options import JsonOption, ModelOption, SiteOption, settings_here
 from bridge.cli.screen import REFUSED, REJECTIONS, Screen
-from jobs import totara as job
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +43,8 @@ def preflight(
 
     Exit code 3: a file would stop as a whole or delete something; 4: some rows would be refused.
     """
+    from jobs import totara as job  # only these commands wait for it
+
     screen = Screen(as_json)
     if site is None:
         report = job.preflight(directory, holds, settings)
@@ -72,6 +73,8 @@ def requirements(
     as_json: JsonOption = False,
 ) -> None:
     """List the requirements to assign by hand in Totara, and which of them its competency status report confirms."""
+    from jobs import totara as job  # only these commands wait for it
+
     screen = Screen(as_json)
     name, found = job.requirements(site, settings_here(), model)
     counts = Counter(one.state for one in found)
