@@ -222,7 +222,7 @@ class HierarchyImport:
         text = fields[place] if place >= 0 else ""
         if text == "" and (place < 0 or not erase):
             return
-        number = int(text) if text.isdecimal() else words.get(text.upper())
+        number = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else words.get(text.upper())
         if number in words.values():
             row.aggregation = number
         elif name == "aggregationmethod":

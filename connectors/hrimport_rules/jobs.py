@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.hrimport_rules.outcome import Aborted, ElementResult, Journal, Outcome, RowOutcome
-from connectors.hrimport_rules.php import TRIM, clean_int, clean_text, is_numeric
+from connectors.hrimport_rules.php import TRIM, clean_int, clean_text, is_numeric, whole_number
 from connectors.hrimport_rules.reading import LEGACY_MANAGER_JOB, CsvTable, LengthCheck, TimeReader
 from connectors.hrimport_rules.settings import HrImportSettings
 from connectors.hrimport_rules.state import Item, Job, SiteState, User
@@ -145,8 +145,8 @@ class JobImport:
                 moment = times.stored(value)
                 if moment is not None:
                     fields[place] = str(moment)
-                elif is_numeric(value):
-                    fields[place] = str(int(float(value)))
+                elif is_numeric(value) and (number := whole_number(value)) is not None:
+                    fields[place] = str(number)
                 else:
                     self._bad_date(row, name)
                     undated.append(name)

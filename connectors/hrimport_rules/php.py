@@ -23,6 +23,7 @@ _EMAIL = re.compile(
     r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
     r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
+_DIGITS = 20
 _USERNAME_REFUSED = re.compile(r"[^-.@_a-z0-9]")
 _LANG_OPEN = re.compile(r'<lang lang="[a-zA-Z0-9_-]+"\s*>')
 _SPAN_OPEN = re.compile(r'<span(\s+lang="[a-zA-Z0-9_-]+"|\s+class="multilang"){2}\s*>')
@@ -241,7 +242,8 @@ def _balanced(text: str, close: str, opening: re.Pattern[str]) -> bool:
 def clean_int(value: str) -> int:
     """PHP's ``(int)``: the leading digits, or 0 (so that ``yes`` is 0)."""
     match = _LEADING_INTEGER.match(value)
-    return int(match[1]) if match else 0
+    # PHP stops at its largest integer; longer texts tell no more.
+    return int(match[1][:_DIGITS]) if match else 0
 
 
 def clean_username(value: str, *, extended: bool = False) -> str:
@@ -260,9 +262,17 @@ def is_numeric(value: str) -> bool:
     return _NUMERIC.fullmatch(value) is not None
 
 
+def whole_number(value: str) -> int | None:
+    """A numeric text as a whole number; None where it is more than any number."""
+    try:
+        return int(float(value))
+    except (OverflowError, ValueError):
+        return None
+
+
 def database_integer(value: str) -> int | None:
     """The integer PostgreSQL stores for this text in a 64-bit column; None when it refuses the statement."""
-    if not _INTEGER.fullmatch(value):
+    if not _INTEGER.fullmatch(value) or len(value.strip().lstrip("+-0")) > _DIGITS:
         return None
     number = int(value)
     return number if -(2**63) <= number < 2**63 else None
@@ -332,6 +342,8 @@ def _timestamp(match: re.Match[str], timezone: str) -> int:
     number += (month - 1) // 12
     month = (month - 1) % 12 + 1
     if not 1 <= number <= 9000:
+        return 0
+    if number == 1 and month == 1 and day < 1:
         return 0
     moment = datetime(number, month, 1, tzinfo=ZoneInfo(timezone)) + timedelta(days=day - 1)
     moment = moment.replace(

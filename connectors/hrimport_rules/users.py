@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.hrimport_rules.outcome import Aborted, ElementResult, Journal, Outcome, RowOutcome
-from connectors.hrimport_rules.php import TRIM, clean_text, clean_username, is_numeric, valid_email
+from connectors.hrimport_rules.php import TRIM, clean_text, clean_username, is_numeric, valid_email, whole_number
 from connectors.hrimport_rules.reading import CsvTable, LengthCheck, TimeReader
 from connectors.hrimport_rules.settings import AUTH_PLUGINS, COUNTRIES, CustomField, HrImportSettings
 from connectors.hrimport_rules.state import SiteState, User
@@ -268,7 +268,9 @@ class UserImport:
                 parsed = times.date(value, "UTC" if definition.datatype == "date" else None)
                 if not parsed and (value == "0" or not is_numeric(value)):
                     continue
-                value = parsed or int(float(value))
+                value = parsed or whole_number(value)
+                if value is None:
+                    continue
                 if definition.datatype == "date":
                     # A profile date is kept at noon UTC of its day.
                     value += 43_200 - value % 86_400

@@ -193,6 +193,22 @@ def test_whatever_a_file_holds_preflight_ends_with_a_verdict(
         assert all(row.line >= 1 and row.rule for row in result.rows)
 
 
+@pytest.mark.parametrize(
+    "odd", ["9" * 5000, "1e999", "-" + "9" * 30, "00/01/0001", "31/12/9999", "\u0661", "0x1A", "٣"]
+)
+@pytest.mark.parametrize("element", ELEMENTS)
+def test_numbers_beyond_all_numbers_end_with_a_verdict_too(element: str, odd: str) -> None:
+    """In every column in turn: dates, switches, times, aggregation; never a fault of ours."""
+    options = settings_from_mapping({"csvsaveemptyfields": 1})
+    columns = list(columns_of(element, options))
+    plain = {"idnumber": "A", "username": "a", "useridnumber": "U", "frameworkidnumber": "F", "timemodified": "5"}
+    for column in columns:
+        row = [odd if name == column else plain.get(name, "") for name in columns]
+        content = ",".join(columns) + "\n" + ",".join(row) + "\n"
+        result = preflight({element: content.encode()}, None, options, now=5).elements[element]
+        assert result.aborts is bool(result.reason)
+
+
 def test_every_rule_that_refuses_has_advice() -> None:
     """A refused row never comes without a sentence on what to do."""
     refusing = {
