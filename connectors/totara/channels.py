@@ -15,6 +15,15 @@ from pathlib import Path
 
 HRIMPORT, GRAPHQL = "hrimport", "graphql"
 
+PLURAL: Mapping[str, str] = {
+    "competency": "competencies",
+    "organisation": "organisations",
+    "position": "positions",
+    "person": "people",
+    "job": "job assignments",
+}
+"""Kind to what several of it are called."""
+
 SINCE: Mapping[str, str] = {"person": "17", "job": "17", "organisation": "19", "position": "19"}
 """Kind to the first release of Totara whose API writes it; competencies have no API."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bridge.model import Architecture, Scale
 from bridge.ports import Finding, KindSpec
-from connectors.totara.channels import HRIMPORT
+from connectors.totara.channels import HRIMPORT, PLURAL
 from connectors.totara.options import TotaraOptions
 
 Rows = Callable[[str], Sequence[dict[str, str]] | None]
@@ -50,7 +50,7 @@ def _frameworks(
             yield Finding(
                 f"{kind} framework",
                 False,
-                f"the settings name none for {len(items):,} {kind}s",
+                f"the settings name none for {len(items):,} {PLURAL[kind]}",
                 f"Set {kind} under framework_of to the id number of a {kind} framework that exists in Totara.",
             )
     for kind, key in wanted:
@@ -61,7 +61,9 @@ def _frameworks(
             continue
         others = ", ".join(sorted(name for name in held if name))
         seen = (
-            "no report shows an item in it" if rows[kind] is not None else f"there is no report of {kind}s to look in"
+            "no report shows an item in it"
+            if rows[kind] is not None
+            else f"there is no report of {PLURAL[kind]} to look in"
         )
         shown = f"; the report has items of {others}" if others else ""
         yield Finding(

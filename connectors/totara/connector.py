@@ -35,7 +35,7 @@ from bridge.ports import (
 )
 from connectors.hrimport_rules import SiteState
 from connectors.totara import people
-from connectors.totara.channels import GRAPHQL, HRIMPORT, Known, Ledger
+from connectors.totara.channels import GRAPHQL, HRIMPORT, PLURAL, Known, Ledger
 from connectors.totara.checklist import checklist, strangers
 from connectors.totara.graphql import GraphQlClient
 from connectors.totara.graphql_channel import TOKEN, GraphQlChannel
@@ -265,7 +265,8 @@ class TotaraConnector:
         file = self._reports.fresh(kind) if kind not in people.ELEMENT_OF and self._owner(kind) == HRIMPORT else None
         if file is None:
             message = (
-                f"No report younger than the last import shows the {kind}s. Export it on the site, then run again."
+                f"No report younger than the last import shows the {PLURAL[kind]}. Export it on the site, then run "
+                "this again."
             )
             raise StopRun(message)
         yield from self._hierarchies.read(kind, self._reports.rows_of(file))
@@ -275,7 +276,7 @@ class TotaraConnector:
         if self._api is None or not (self._owner(kind) == GRAPHQL or self._api.shows(kind)):
             return None
         if not self._api.offers(kind):
-            message = f"The API of this site does not show {kind}s. Run `check`: it says what to change."
+            message = f"The API of this site does not show {PLURAL[kind]}. Run `check`: it says what to change."
             raise FixConfiguration(message)
         found = self._api.read(kind)
         return self._with_unshown(found) if kind == PERSON and self._owner(PERSON) == HRIMPORT else found
@@ -304,10 +305,12 @@ class TotaraConnector:
             self._ledger.note_ends((one.key, _end_of(one)) for one in changes if one.after is not None)
         if self._owner(kind) == GRAPHQL:
             if self._api is None:
-                raise FixConfiguration(f"The {kind}s of this site go through GraphQL, and no API client is named.")
+                raise FixConfiguration(
+                    f"The {PLURAL[kind]} of this site go through GraphQL, and no API client is named."
+                )
             return Receipt(TOKEN, tuple(changes))
         if self._files is None:
-            raise FixConfiguration(f"The {kind}s of this site go in by files, and no files directory is named.")
+            raise FixConfiguration(f"The {PLURAL[kind]} of this site go in by files, and no files directory is named.")
         return self._files.submit(changes)
 
     def guard(self, check: Callable[[bool], None]) -> None:

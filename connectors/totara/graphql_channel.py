@@ -24,7 +24,7 @@ from bridge.ports import (
     StopRun,
     outcome_of,
 )
-from connectors.totara.channels import SINCE
+from connectors.totara.channels import PLURAL, SINCE
 from connectors.totara.graphql import GraphQlClient, Mutation, MutationResult, Proven
 from connectors.totara.graphql_people import Accounts, Jobs
 from connectors.totara.graphql_places import Places
@@ -117,13 +117,15 @@ class GraphQlChannel:
             yield Finding("GraphQL API", False, str(error), blocking=bool(owned))
             return
         shown = [kind for kind in self._kinds if self.offers(kind)]
-        yield Finding("GraphQL API", True, f"reached; it shows {', '.join(f'{kind}s' for kind in shown) or 'nothing'}")
+        yield Finding(
+            "GraphQL API", True, f"reached; it shows {', '.join(PLURAL[kind] for kind in shown) or 'nothing'}"
+        )
         for kind in owned:
             if kind not in shown:
                 yield Finding(
-                    f"{kind}s through GraphQL",
+                    f"{PLURAL[kind]} through GraphQL",
                     False,
-                    f"the site answered without them: its API has {kind}s from Totara {SINCE[kind]} on",
+                    f"the site answered without them: its API has {PLURAL[kind]} from Totara {SINCE[kind]} on",
                     f'Set channels.{kind} = "hrimport" in the options of this site.',
                     blocking=True,
                 )
@@ -142,7 +144,7 @@ class GraphQlChannel:
         """
         kind = changes[0].kind
         if not self.offers(kind):
-            message = f"The API of this site has no {kind}s. Run `check`: it says what to change."
+            message = f"The API of this site has no {PLURAL[kind]}. Run `check`: it says what to change."
             raise FixConfiguration(message)
         api = self._kinds[kind]
         queue = list(changes) if kind != JOB else _managers_first(changes)

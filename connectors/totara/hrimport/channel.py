@@ -16,7 +16,7 @@ from typing import Any
 from bridge.ports import Action, Change, Found, Outcome, Receipt, RetryLater, Status, outcome_of
 from connectors.hrimport_rules import SiteState
 from connectors.totara import people
-from connectors.totara.channels import HRIMPORT, Known, Ledger
+from connectors.totara.channels import HRIMPORT, PLURAL, Known, Ledger
 from connectors.totara.hierarchies import COMPETENCY, ELEMENT_OF, Hierarchies
 from connectors.totara.hrimport.delivery import Drop, deliver, taken, temporary_name
 from connectors.totara.hrimport.files import FileWriter
@@ -306,13 +306,14 @@ class HrImportChannel:
         if self._all_records(entry.element):
             if kind not in self._options.all_records:
                 return (
-                    f"the site takes a file of {kind}s for all records and deletes what is not in it. Set “Source "
-                    f"contains all records” to No there, or name {kind} under all_records in the options of this site"
+                    f"the site takes a file of {PLURAL[kind]} for all records and deletes what is not in it. Set "
+                    f"“Source contains all records” to No there, or name {kind} under all_records in the options of "
+                    "this site"
                 )
             if held is None:
                 return (
-                    f"a file of all {kind}s deletes what is not in it, and nothing younger than the last import shows "
-                    "what the site holds"
+                    f"a file of all {PLURAL[kind]} deletes what is not in it, and nothing younger than the last import "
+                    "shows what the site holds"
                 )
         path = self._spool.file(entry)
         now = int(self._clock())
