@@ -142,8 +142,12 @@ def _without_line_end(text: str) -> str:
     return text[:-1] if text.endswith("\r") else text
 
 
-def swallowed_rows(record: Record, delimiter: str) -> list[tuple[int, str]]:
-    """The rows a spreadsheet would see inside a record that a backslash kept open: line and first field."""
+def swallowed_rows(record: Record, delimiter: str, width: int) -> list[tuple[int, str]]:
+    """The rows a spreadsheet would see inside a record that a backslash kept open: line and first field.
+
+    Only rows of the file's own width are rows: a value with a backslash before a quote and a new line of its own looks
+    broken to a spreadsheet too, and lost nobody.
+    """
     if record.text is None or '\\"' not in record.text:
         return []
     reader = csv.reader(io.StringIO(record.text, newline=""), delimiter=delimiter)
@@ -151,12 +155,12 @@ def swallowed_rows(record: Record, delimiter: str) -> list[tuple[int, str]]:
     line = record.line
     try:
         for row in reader:
-            if row:
+            if row and line > record.line and len(row) == width:
                 found.append((line, row[0]))
             line = record.line + reader.line_num
     except csv.Error:
-        return found[1:]
-    return found[1:]
+        return found
+    return found
 
 
 def strip_tags(text: str, allowed: str = "") -> str:

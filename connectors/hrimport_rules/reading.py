@@ -274,7 +274,7 @@ class CsvTable:
             else:
                 yield record.line, fields, record.tagged
             if record.text is not None:
-                for line, key in swallowed_rows(record, self.options.delimiter):
+                for line, key in swallowed_rows(record, self.options.delimiter, expected):
                     self._result.rows.append(RowOutcome(line, clean_text(key), "refuse", "swallowed"))
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ def test_what_is_pending_is_neither_sent_again_nor_called_drift(here: Here) -> N
         plan = here.plan()
         assert (plan.changes, plan.drifts) == ([], [])
         assert sum(remark.severity is Severity.WAITS for remark in plan.remarks) == lying
-        assert here.push().state == "done"
+        assert here.push().state == "pending"
     assert handed_over(here) == lying
 
 
