@@ -24,12 +24,10 @@ from bridge.ports import (
     Finding,
     Found,
     Outcome,
-    OutcomeUnknown,
     Page,
     PullScope,
     Receipt,
     Remark,
-    RetryLater,
     Severity,
     Status,
     StopRun,
@@ -181,7 +179,9 @@ class FilesConnector:
         template = self.options.template(kinds.pop())
         if template is None:
             raise StopRun("The settings of this site have no file for this kind.")
-        self._drive()
+        # Trouble with the place does not keep changes from being written down: `settle` tells of it.
+        with contextlib.suppress(BridgeError):
+            self._drive()
         entry = self._spool.new(template.kind)
         rows = self._rows(template, changes, entry)
         older = [one for one in self._spool.entries() if one.kind == entry.kind and rows and self._withdrawn(one)]
@@ -196,13 +196,13 @@ class FilesConnector:
             entry.stage = Stage.TAKEN
         write_rows(self._spool.path(entry), template, self.options, rows)
         self._spool.save(entry, rows)
-        for one in older:
+        for one in older if rows else ():
             # From here on the younger file speaks for the older one.
             one.stage, one.merged_into = Stage.MERGED, entry.token
             self._spool.save(one)
-            self._place.remove(_temporary(one))
-        # It is written down: a connection that is away now only means that the next run hands it over.
-        with contextlib.suppress(RetryLater, OutcomeUnknown):
+            with contextlib.suppress(BridgeError):
+                self._place.remove(_temporary(one))
+        with contextlib.suppress(BridgeError):
             self._advance(entry)
         return Receipt(entry.token, tuple(changes))
 
@@ -216,8 +216,7 @@ class FilesConnector:
     ) -> list[SpoolRow]:
         """The whole file: what the last one listed, with the rows that are new, and without those that go.
 
-        Raises:
-            StopRun: it is not known here any more what the last one listed, so that this one would take things away.
+        None, and all changes refused, where it is not known here any more what the last one listed.
         """
         told = [one for one in self._spool.entries() if one.kind == entry.kind and one.rows]
         told = [*(one for one in told if one.stage in {Stage.TAKEN, Stage.DELIVERED}), *older]
@@ -226,16 +225,23 @@ class FilesConnector:
         lost = [key for key in self._wanted.get(entry.kind, ()) if key not in here]
         plural = KINDS[entry.kind].plural
         if lost and not told and (len(lost) > len(rows) or any(one.action is not Action.CREATE for one in changes)):
-            raise StopRun(
+            return self._refuse_all(
+                entry,
+                changes,
                 f"{template.name} lists everything, and what the last one listed is not known here, as "
-                f"{self.options.spool} holds nothing of it. A new one would take {len(lost):,} {plural} away. Nothing "
-                "was sent. Bring that folder back from a backup."
+                f"{self.options.spool} holds nothing of it. A new one would take {len(lost):,} {plural} away. Bring "
+                "that folder back from a backup",
             )
         if template.switch(ACTIVE) is None and template.switch(DELETED) is None:
             rows = [row for row in rows if not any(name.startswith(_GOES) for name in row.changes)]
         if not rows:
-            raise StopRun(f"{template.name} would list no {plural} at all, which empties the LMS. Nothing was sent.")
+            return self._refuse_all(entry, changes, f"{template.name} would list nothing, which empties the LMS")
         return rows
+
+    @staticmethod
+    def _refuse_all(entry: SpoolFile, changes: Sequence[Change], why: str) -> list[SpoolRow]:
+        entry.refused |= {_name(change): [Status.REFUSED.value, why] for change in changes}
+        return []
 
     def _withdrawn(self, older: SpoolFile) -> bool:
         """Take back a file that was not taken yet, so that one file, and one night, does for both."""
@@ -249,6 +255,9 @@ class FilesConnector:
         except FileNotFoundError:
             older.stage = Stage.DELIVERED
             self._spool.save(older)
+            return False
+        except BridgeError:
+            # Whether it has its name or not is found out when the place can be reached again.
             return False
         return True
 
@@ -370,7 +379,11 @@ class FilesConnector:
             for change in receipt.changes:
                 yield outcome_of(change, Status.NOT_SENT, "it was never handed over")
             return
-        self._drive()
+        trouble: BridgeError | None = None
+        try:
+            self._drive()
+        except BridgeError as error:
+            trouble = error
         entry = self._spool.load(receipt.token) or entry
         refused = entry.refused
         while entry.stage is Stage.MERGED:
@@ -385,6 +398,8 @@ class FilesConnector:
                 yield outcome_of(change, Status(told[0]), told[1])
             else:
                 yield outcome_of(change, status, why, change.key)
+        if trouble is not None and status is Status.PENDING:
+            raise StopRun(f"{trouble} What was to go there is kept, and goes with the next run.") from trouble
 
     def _fate(self, entry: SpoolFile) -> tuple[Status, str]:
         match entry.stage:

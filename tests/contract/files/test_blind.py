@@ -236,6 +236,21 @@ def test_in_waves_a_kind_waits_for_those_before_it(here: Blind) -> None:
     assert [path.name for path in here.lms.inbox.iterdir()] == ["positions.csv"]
 
 
+def test_a_folder_that_is_not_there_stops_the_run_and_nothing_is_lost(here: Blind) -> None:
+    """Told in a sentence; once the folder is there the next run hands over what was written down."""
+    away = here.lms.inbox.with_name("away")
+    here.lms.inbox.rename(away)
+    report = here.push()
+    assert report.state == "stopped"
+    assert "cannot be read" in report.message
+    away.rename(here.lms.inbox)
+    here.push()
+    here.night()
+    assert here.push().state == "done"
+    assert len(here.lms.tables["competencies"]) == len(company.COMPETENCIES)
+    assert here.plan().changes == []
+
+
 def test_a_file_of_everything_lists_what_stays_and_leaves_out_what_goes(here: Blind) -> None:
     """Each file is whole, also while the last one lies there; what is gone is in none."""
     columns = {"ID": "{key}", "name": "{name}", "Under": "{parent}"}
@@ -276,8 +291,8 @@ def test_a_file_of_everything_is_not_sent_where_it_is_not_known_what_the_last_on
     here.options = replace(here.options, spool=tmp_path / "another")
     here.model = company.with_more(here.model, company.competency("CARE", "C", "Nutrition"))
     report = here.push()
-    assert report.state == "stopped"
-    assert "would take 10 competencies away" in report.message
+    assert report.state == "failed"
+    assert "would take 10 competencies away" in report.tally.refused[0].why
     assert list(here.lms.inbox.iterdir()) == []
 
 
