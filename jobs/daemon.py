@@ -289,7 +289,8 @@ class Daemon:
         missed = one.timing.after(last.due)
         if telling and missed is not None and missed < now - one.misfire_grace:
             self._missed(one, missed, "the daemon was not running")
-        return one.timing.after(max(last.due, now - one.misfire_grace))
+        # Taken while the clock was ahead, it says nothing about what comes.
+        return one.timing.after(max(min(last.due, now), now - one.misfire_grace))
 
     def _take_up(self, now: float) -> None:
         """Take up what was cut off by a crash, laid down at a stop, or put off by a blackout, here or elsewhere."""

@@ -32,7 +32,7 @@ def may_try(store: Store, site: str, now: float) -> Verdict:
         with store.begin() as connection:
             unattended.clear_trouble(connection, site)
         return Verdict(recovered=trouble)
-    if now >= trouble.next_try:
+    if now >= trouble.next_try or trouble.failed_at > now + unattended.WRONG_CLOCK:
         return Verdict()
     return Verdict(trouble.reason, trouble.next_try)
 

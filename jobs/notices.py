@@ -121,7 +121,10 @@ class Messenger:
             self._mark(waiting, now)
             return 0
         gather = 0.0 if gathered else min(GATHER, self._settings.every)
-        if now < waiting[0].created_at + gather or (last is not None and now < last + self._settings.every):
+        # What is dated later than now was noted while a clock was wrong, and keeps nothing waiting.
+        just_noted = 0 <= now - waiting[0].created_at < gather
+        just_sent = last is not None and 0 <= now - last < self._settings.every
+        if just_noted or just_sent:
             return 0
         with self._store.begin() as connection:
             lease = leases.take(connection, "notices", this_process(), "message", now, 120.0)

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from bridge.store import encoding
 from bridge.store.state import table_of, upsert
 from bridge.store.unattended_tables import DaemonRow, FiringRow, HealthRow, NoticeRow, StepRow
+
+WRONG_CLOCK = 2 * 86_400.0
+"""What happened further in the future than this was recorded while a clock was wrong."""
 
 # --- Firings --------------------------------------------------------------------------------------------------------
 
@@ -36,12 +39,19 @@ class Firing:
 def claim(
     connection: Connection, schedule: str, site: str, due: float, holder: str, now: float, chain: str = ""
 ) -> bool:
-    """Take a firing; False where it, or a later one, was taken already, by whomever."""
+    """Take a firing; False where it, or a later one, was taken already, by whomever.
+
+    One that lies days ahead was taken while a clock was wrong: it does not count.
+    """
     table = table_of(FiringRow)
     fresh = {"due": due, "holder": holder, "state": "running", "began_at": now, "ended_at": None, "chain": chain}
     fresh |= {"message": "", "steps": "[]"}
     changed = connection.execute(
-        update(table).where(table.c.schedule == schedule, table.c.site == site, table.c.due < due).values(**fresh)
+        update(table)
+        .where(
+            table.c.schedule == schedule, table.c.site == site, or_(table.c.due < due, table.c.due > now + WRONG_CLOCK)
+        )
+        .values(**fresh)
     ).rowcount
     if changed:
         return True

@@ -104,6 +104,24 @@ def test_what_fails_together_is_told_in_one_message(tmp_path: Path) -> None:
         assert all(f"- {site}: The push failed" in arrived.texts[0] for site in sites)
 
 
+def test_a_clock_that_was_years_ahead_for_a_moment_stops_nothing(tmp_path: Path) -> None:
+    """A failure and a message from the wrong time keep neither the site nor the next message waiting."""
+    with inbox() as arrived, nights(tmp_path, arrived.address) as night:
+        shutil.move(tmp_path / "model", tmp_path / "away")
+        night.now += 4000 * DAY
+        assert night.fire()["moodle"].state == "failed"
+        night.now += 61
+        assert night.tell() == 1
+        night.now -= 4000 * DAY
+        assert night.fire()["moodle"].state == "failed"
+        shutil.move(tmp_path / "away", tmp_path / "model")
+        night.now += DAY
+        assert night.fire()["moodle"].state == "done"
+        night.now += HOUR
+        night.tell()
+        assert "Works again" in arrived.texts[-1]
+
+
 def test_a_refusal_by_a_limit_is_told_and_is_no_failure_of_the_site(tmp_path: Path) -> None:
     """The message names the limit and what to look at; the site is tried again at its next time."""
     limits = '\n[sites.moodle.limits]\n"competency.create" = { number = 5 }\n'

@@ -39,6 +39,16 @@ def test_a_firing_of_before_is_never_taken_again(any_store: Store) -> None:
     assert claim(any_store, 200.5, "two")
 
 
+def test_a_firing_taken_while_the_clock_was_years_ahead_blocks_nothing(any_store: Store) -> None:
+    """Once the clock is right again, the schedule goes on; a few minutes ahead still count as taken."""
+    assert claim(any_store, 200_000_000.0, "wrong")
+    assert claim(any_store, 100.0, "one")
+    assert not claim(any_store, 100.0, "two")
+    assert claim(any_store, 400.0, "ahead")
+    with any_store.begin() as connection:
+        assert not unattended.claim(connection, "night", "academy", 200.0, "two", 200.0)
+
+
 def test_a_late_end_does_not_overwrite_the_next_firing(any_store: Store) -> None:
     """Whoever ends a firing after a later one has begun changes nothing."""
     assert claim(any_store, 100.0, "one")
