@@ -205,7 +205,11 @@ def push(here: Circumstances) -> StepEnd:
     applied = report.tally.count("applied")
     says = {
         "done": f"{applied:,} changes" if applied else "nothing to do",
-        "pending": f"handed over; {report.tally.count('pending'):,} changes are not answered yet",
+        "pending": (
+            f"handed over; {report.tally.count('pending'):,} changes are not answered yet"
+            if report.tally.count("pending")
+            else "nothing new; what was handed over earlier is not answered yet"
+        ),
     }.get(report.state, report.message or f"{applied:,} changes done, {len(report.tally.refused):,} not")
     if report.state in (DONE, PENDING):
         return StepEnd("push", report.state, says, run_id=report.run_id)
