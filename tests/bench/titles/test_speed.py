@@ -31,8 +31,10 @@ def test_three_thousand_titles() -> None:
     core, meaning = run("core"), run("meaning")
     runs = {"TF-IDF, words": plain_words, "TF-IDF, pieces": plain_pieces, "core": core, "with meaning": meaning}
     for name, found in runs.items():
-        times = [found["seconds"] / plain["seconds"] for plain in (plain_words, plain_pieces)]
-        print(f"\n  {name}: {found['seconds']:.1f} s, {found['peak_mb']:.0f} MB,", end=" ")
+        times = [found["computing"] / plain["computing"] for plain in (plain_words, plain_pieces)]
+        print(f"\n  {name}: {found['seconds']:.1f} s ({found['computing']:.1f} s of computing),", end=" ")
+        print(f"{found['peak_mb']:.0f} MB,", end=" ")
         print(f"{times[0]:.1f} x words, {times[1]:.1f} x pieces")
-    assert meaning["seconds"] < 20 * plain_words["seconds"]
+    # Computing, since other work on the machine does not slow both alike.
+    assert meaning["computing"] < 20 * plain_words["computing"]
     assert meaning["peak_mb"] < 1024
