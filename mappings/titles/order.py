@@ -17,8 +17,10 @@ Integers = NDArray[np.int64]
 
 PROOF = 8
 """Every so many offers one goes to a group that looks certain."""
-CERTAIN = 0.85
-"""What looks certain enough to be worth a proof."""
+CERTAIN_FEW = (0.85,)
+CERTAIN_MANY = (0.95, 0.9)
+"""What looks certain enough to be worth a proof, the first that any group reaches: where positions are known by one
+title each, probabilities begin lower than where many titles are filed under each."""
 _FAINT = 0.05
 """Nearness below this changes no order."""
 _CONSIDERED = 3000
@@ -96,8 +98,12 @@ class ReviewOrder:
 
     def _proof(self, rows: Integers, available: NDArray[np.bool_], sure: Floats) -> int | None:
         """A group that looks certain, drawn by headcount; the same draw on every run."""
-        certain = np.flatnonzero(available & (sure[rows] >= CERTAIN))
-        if not len(certain):
+        many = self.space.matcher.space.many_titles
+        for bound in CERTAIN_MANY if many else CERTAIN_FEW:
+            certain = np.flatnonzero(available & (sure[rows] >= bound))
+            if len(certain):
+                break
+        else:
             return None
         # Exponential races: the smallest waiting time wins with chance proportional to headcount.
         waits = [-np.log(draw(self.space.groups[rows[i]].id)) / max(self.people[rows[i]], 1.0) for i in certain]
