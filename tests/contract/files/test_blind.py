@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.model import Architecture, Desired, JobAssignment, Person, PersonStatus, Workforce
-from bridge.ports import RetryLater, SafetyLimit, Status
+from bridge.ports import RetryLater, SafetyLimit, Status, StopRun
 from bridge.store import Store, journal
 from bridge.sync.clock import Clock
 from bridge.sync.plan import ChangePlan
@@ -307,7 +307,7 @@ def _cut(folder: Path, options: FilesOptions, at: int, error: BaseException, *, 
     )
     one.place = fragile = FragilePlace(FolderPlace(one.lms.inbox, ""), at, error, after=after)
     renamed = company.renamed(one.model, "CARE/A1", "Washes hands well")
-    with contextlib.suppress(Killed, RetryLater):
+    with contextlib.suppress(Killed, RetryLater, StopRun):
         one.push()
         one.model = renamed
         one.push()
