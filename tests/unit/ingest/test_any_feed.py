@@ -76,7 +76,7 @@ def repeat(chance: random.Random, content: bytes) -> bytes:
 
 def swell(chance: random.Random, content: bytes) -> bytes:
     """Put a value of ten megabytes into a row."""
-    place = content.index(b",", chance.randrange(len(content) - 200)) + 1
+    place = content.find(b",", chance.randrange(max(1, len(content) - 200))) + 1  # 0 where another damage left no comma
     return content[:place] + chance.choice((b"x", b"=", b"\xc3\xa9")) * 10_000_000 + content[place:]
 
 
