@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,9 @@ def back_up(store: Store, settings: Settings, to: Path | None, clock: Clock) -> 
     kind = store.engine.dialect.name
     ending = "sqlite" if kind == "sqlite" else "pgdump"
     stamp = dt.datetime.fromtimestamp(clock.now(), dt.UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = to or backups_of(settings) / f"state-{stamp}.{ending}"
-    if path.is_dir():
-        path = path / f"state-{stamp}.{ending}"
+    path = to or backups_of(settings)
+    if to is None or path.is_dir():
+        path = _free_name(path, f"state-{stamp}", ending)
     if path.exists():
         raise FixConfiguration(f"{path} is there already, and a backup never overwrites anything. Name another file.")
     fresh = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
@@ -75,6 +76,12 @@ def back_up(store: Store, settings: Settings, to: Path | None, clock: Clock) -> 
         with contextlib.suppress(OSError):
             fresh.unlink(missing_ok=True)
     return Backup(path, path.stat().st_size, kind)
+
+
+def _free_name(folder: Path, stem: str, ending: str) -> Path:
+    """Return a path that is not taken yet: two backups may fall into one second."""
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return next(path for name in names if not (path := folder / f"{name}.{ending}").exists())
 
 
 def put_back(store: Store, settings: Settings, path: Path, clock: Clock) -> Backup | None:

@@ -19,7 +19,7 @@ from tests.faults.warm import Warm
 SEED = 20261126
 MOMENTS = 300
 """Seeded moments around requests, beside every boundary of the journal."""
-SAMPLE = 6
+SAMPLE = 4
 """How many of each the ordinary tests try on each database; `make sweep` tries all."""
 
 

@@ -16,7 +16,7 @@ from tests.faults.night import Night, Undisturbed, night
 from tests.faults.warm import Warm
 
 SEED = 20261126
-SAMPLE = 14
+SAMPLE = 10
 """How many pairs of a fault and a request the ordinary tests try; `make sweep` tries all."""
 STOPPED = {1, 2, 3, 4, 5}
 """Exit codes of a command that did not get to its end and says so."""

@@ -100,6 +100,16 @@ def test_a_copy_is_for_its_owner_alone_and_overwrites_nothing(
     assert into_folder.path.parent == path.parent
 
 
+def test_two_copies_of_one_second_stand_beside_each_other(opened: Store, settings: Settings) -> None:
+    """Putting a copy back right after it was made keeps what was there under a name of its own."""
+    monday = back_up(opened, settings, None, CLOCK)
+    remember(opened, "Tuesday")
+    tuesday = put_back(opened, settings, monday.path, CLOCK)
+    assert tuesday is not None
+    assert tuesday.path != monday.path
+    assert remembered(opened) == ("Monday", 1, 1)
+
+
 def test_a_copy_made_while_others_write_is_of_one_moment(opened: Store, settings: Settings, tmp_path: Path) -> None:
     """Each transaction writes to three tables; no copy has only part of one."""
     stop = threading.Event()
