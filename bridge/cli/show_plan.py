@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from bridge.cli.screen import Screen
 from bridge.ports import Action, Capabilities, Change, Fields, KindSpec, Removal, Severity, Value
+from bridge.sync.diff import PRESENCE, Drift
 from bridge.sync.plan import ChangePlan
 from bridge.sync.policy import Stance, Touch, touch_of
 
@@ -137,6 +138,16 @@ def _text(value: Value) -> str:
     return f"“{_shortened(value, 0)}”" if isinstance(value, str) else "nothing" if value is None else str(value)
 
 
+def _edit(drift: Drift) -> str:
+    """Return what somebody did in the LMS, as a person would say it."""
+    if drift.field == PRESENCE:
+        return "there again" if drift.actual else "gone"
+    if drift.applied is None and drift.actual is not None:
+        # Nothing of ours was there to be changed: it is taken over as somebody else had it.
+        return f"{_text(drift.actual)} was there before, and the files say otherwise"
+    return _turn(drift.applied, drift.actual)
+
+
 def _turn(before: Value, after: Value) -> str:
     """Return what turns into what; of long texts the part where they begin to differ."""
     if not isinstance(before, str) or not isinstance(after, str):
@@ -165,8 +176,7 @@ def _show_drift(screen: Screen, plan: ChangePlan, show_all: bool) -> None:
         Stance.REPORT: "for you to decide (report)",
     }
     for drift in plan.drifts if show_all else plan.drifts[:REMARKS_SHOWN]:
-        change = _turn(drift.applied, drift.actual) if drift.field != "presence" else "gone"
-        screen.say(f"  ! {drift.kind} {drift.key} {drift.field}: {change}: {done[drift.stance]}", "magenta")
+        screen.say(f"  ! {drift.kind} {drift.key} {drift.field}: {_edit(drift)}: {done[drift.stance]}", "magenta")
     if not show_all and len(plan.drifts) > REMARKS_SHOWN:
         screen.say(f"  … and {len(plan.drifts) - REMARKS_SHOWN:,} more (--all shows them)")
 
