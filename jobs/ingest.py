@@ -140,7 +140,8 @@ class IngestResult:
         """0 done · 3 refused by a guard · 4 done, some rows rejected."""
         if self.state in (feeds.QUARANTINED, feeds.REFUSED):
             return 3
-        return 4 if self.rejected else 0
+        # A discarded file is done with, whatever was wrong in it.
+        return 4 if self.rejected and self.state != feeds.DISCARDED else 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""

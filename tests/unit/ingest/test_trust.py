@@ -146,8 +146,10 @@ def test_a_good_file_after_a_bad_one_opens_the_feed_again(day1: Desk) -> None:
 def test_a_discarded_file_leaves_the_feed_as_it_was(day1: Desk) -> None:
     """A person may also say: not this one."""
     before = day1.roster()
-    day1.take_bytes(b"".join(DAY1.read_bytes().splitlines(keepends=True)[:100]))
-    assert day1.release(discard=True).state == "discarded"
+    day1.take_bytes(b"".join(DAY1.read_bytes().splitlines(keepends=True)[:100]) + b"E99999,short\n")
+    result = day1.release(discard=True)
+    assert (result.state, result.exit_code) == ("discarded", 0)
+    assert result.rejected > 0, "its faults are no news to whoever drops it"
     assert (day1.state(), day1.roster()) == ("open", before)
 
 
