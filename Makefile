@@ -8,9 +8,8 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/lms-bridge demo
 
-# More workers than two cores: many tests wait for processes, servers and clocks.
 test: $(STAMP) gnupg postgresql lint types
-	$(BIN)/python -m pytest -n 3 -m "not bench and not sweep"
+	$(BIN)/python -m pytest -n 2 -m "not bench and not sweep"
 
 # The tests of PGP feeds make keys and encrypt with a real GnuPG.
 gnupg:
