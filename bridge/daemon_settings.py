@@ -10,7 +10,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from bridge.cron import Cron
 
-Step = Literal["ingest", "push", "report", "pull"]
+Step = Literal["ingest", "push", "report", "pull", "tidy", "backup"]
+
+HOUSE_STEPS = ("tidy", "backup")
+"""Steps that are for the bridge as a whole, and not for one site after the other."""
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -92,6 +95,25 @@ class ScheduleSettings(_Strict):
             raise ValueError("say when it runs: either cron, or every (seconds)")
         return self
 
+    @model_validator(mode="after")
+    def _house_apart(self) -> ScheduleSettings:
+        if not self.keeps_house:
+            return self
+        others = [step for step in self.run if step not in HOUSE_STEPS]
+        if others:
+            raise ValueError(
+                f"tidy and backup are for all sites at once, and {others[0]} is for one after the other: "
+                "write two schedules"
+            )
+        if self.sites or self.feeds:
+            raise ValueError("tidy and backup are for all sites at once: leave out `sites` and `feeds`")
+        return self
+
+    @property
+    def keeps_house(self) -> bool:
+        """True where it is for the bridge as a whole."""
+        return any(step in HOUSE_STEPS for step in self.run)
+
     @field_validator("time_zone")
     @classmethod
     def _is_zone(cls, value: str) -> str:
@@ -146,6 +168,8 @@ class DaemonSettings(_Strict):
     """Folder of the step `report`."""
     reports_kept: Annotated[int, Field(ge=1)] = 90
     """Reports kept for each site."""
+    tidy: str = "45 4 * * *"
+    """When what has expired is removed (cron), where no schedule says `tidy`; empty: never by itself."""
     backoff: tuple[Annotated[float, Field(ge=0)], ...] = (900.0, 3600.0, 14_400.0, 79_200.0)
     """Seconds until a failing site is tried again after its first failure in a row, its second, ...; the last holds on.
     22 hours are once a day: a chain that begins at the same time every day is tried every day."""
@@ -155,6 +179,13 @@ class DaemonSettings(_Strict):
     @classmethod
     def _is_zone(cls, value: str) -> str:
         zone(value)
+        return value
+
+    @field_validator("tidy")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        if value:
+            Cron(value)
         return value
 
     @field_validator("backoff")

@@ -23,8 +23,14 @@ class RetentionSettings(BaseModel):
     """What was found in rows of files, once a later file was accepted."""
     inbox: Days = 14
     """Whole files that a program which died left in the inbox."""
-    backups: Days = 0
-    """Backups that `lms-bridge backup` wrote into the folder of backups."""
+    backups: Days = 90
+    """Backups in the bridge's own folder of backups; the newest stay however old they are."""
+    runs: Days = 400
+    """Records of runs, what each sent, and by that how far back they can be undone."""
+    deliveries: Days = 1100
+    """That a file came, when, and what became of it: by this one that comes again is recognised."""
+    results: Days = 0
+    """Results that have vanished from the LMS, and what results said before they changed."""
 
     def before(self, what: str, now: float) -> float | None:
         """Return the moment (UTC epoch seconds) before which something has expired; None where it is kept."""

@@ -70,7 +70,7 @@ def back_up(store: Store, settings: Settings, to: Path | None, clock: Clock) -> 
     except OSError as error:
         raise FixConfiguration(
             f"The backup cannot be written to {path.parent}: {error.strerror or error}. "
-            "Choose a folder that may be written to and has room, with --to."
+            "Make that a folder that may be written to and has room, or name another with --to."
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ from bridge.store.unattended import Trouble
 from bridge.sync.clock import Clock
 from jobs import health
 from jobs.notices import FAILURE, RECOVERY, Telling, note
-from jobs.schedule import Appointment
+from jobs.schedule import HOUSE, Appointment
 from jobs.steps import BUSY, FAILED, PARTIAL, QUARANTINED, REFUSED, STOPPED, Circumstances, StepEnd, run_step
 
 SKIPPED, POSTPONED = "skipped", "postponed"
@@ -61,7 +61,7 @@ class Chain:
     def name(self) -> str:
         """What the log calls it."""
         moment = dt.datetime.fromtimestamp(self.due, dt.UTC)
-        return f"{self.appointment.schedule}-{self.appointment.site}-{moment:%Y%m%dT%H%M%S}"
+        return f"{self.appointment.schedule}-{self.appointment.site}-{moment:%Y%m%dT%H%M%S}".replace(" ", "-")
 
     def run(self, steps: Sequence[str] | None = None) -> ChainEnd:
         """Run the steps (or those that are left) and say how it went. Nothing is raised: the daemon goes on."""
@@ -92,19 +92,21 @@ class Chain:
         return self._end(ends, worst, says)
 
     def _circumstances(self) -> Circumstances:
-        site = self.settings.sites[self.appointment.site]
         schedule = self.settings.schedules.get(self.appointment.schedule)
-        # A push takes the same people: those of the feeds it names, or all where there is one site only.
-        own = (
-            site.feeds
-            if site.feeds is not None
-            else tuple(self.settings.feeds if len(self.settings.sites) == 1 else ())
-        )
-        feeds = (schedule.feeds if schedule else ()) or tuple(name for name in own if name in self.settings.feeds)
+        feeds = (schedule.feeds if schedule else ()) or self._feeds_of_site()
         timing = self.appointment.timing
         return Circumstances(
             self.settings, self.store, self.appointment.site, feeds, timing.zone, self.clock, self.stop
         )
+
+    def _feeds_of_site(self) -> tuple[str, ...]:
+        if self.appointment.site == HOUSE:
+            return ()
+        # A push takes the same people: those of the feeds it names, or all where there is one site only.
+        own = self.settings.sites[self.appointment.site].feeds
+        if own is None:
+            own = tuple(self.settings.feeds if len(self.settings.sites) == 1 else ())
+        return tuple(name for name in own if name in self.settings.feeds)
 
     def _step(self, step: str, here: Circumstances) -> StepEnd:
         subject = _subject(step, here.site)
@@ -123,9 +125,8 @@ class Chain:
         note(self.store, self.settings.daemon.notify, end.tell, self.clock.now())
         if subject:
             self._judge(end, subject)
-        elif end.state == FAILED:
-            tell = Telling(f"broken:{here.site}:{step}", FAILURE, here.site, f"The {step} failed. {end.message}")
-            note(self.store, self.settings.daemon.notify, [tell], self.clock.now())
+        else:
+            self._judge_by_itself(end)
         self.watch(here.site, end)
         return end
 
@@ -171,6 +172,18 @@ class Chain:
             tell.append(Telling(f"busy:{site}:{end.step}", FAILURE, site, text, "It comes with the next run."))
         note(self.store, self.settings.daemon.notify, tell, now)
 
+    def _judge_by_itself(self, end: StepEnd) -> None:
+        """Note what people should hear of a step that tells nothing about a site."""
+        site, now = self.appointment.site, self.clock.now()
+        key = f"broken:{site}:{end.step}"
+        if end.state == FAILED:
+            tell = Telling(key, FAILURE, site, f"The {end.step} failed. {end.message}")
+        elif end.well and self._forget(key):
+            tell = Telling(f"recovered:{site}:{end.step}:{now:.0f}", RECOVERY, site, f"The {end.step} works again.")
+        else:
+            return
+        note(self.store, self.settings.daemon.notify, [tell], now)
+
     def _recovered(self, before: Trouble) -> None:
         site, subject = self.appointment.site, before.site
         told = self._forget(f"failed:{subject}", f"broken:{subject}", f"slow:{subject}", f"access:{subject}")
@@ -202,7 +215,7 @@ class Chain:
 
 def _subject(step: str, site: str) -> str:
     """Return whose health a step tells of: the site's, its feeds', or nobody's."""
-    return {"ingest": f"{site}:feeds", "report": ""}.get(step, site)
+    return {"ingest": f"{site}:feeds", "report": "", "tidy": "", "backup": ""}.get(step, site)
 
 
 def _about_trouble(bad: StepEnd, site: str, trouble: Trouble, steps: int) -> list[Telling]:

@@ -40,7 +40,7 @@ from jobs.chain import POSTPONED, Chain, ChainEnd, claim, conclude
 from jobs.endpoints import Answer, Endpoints
 from jobs.metrics import Metrics
 from jobs.notices import FAILURE, Messenger, Telling, note
-from jobs.schedule import LIVES, Appointment, WallClockTrigger, appointments
+from jobs.schedule import LIVES, Appointment, WallClockTrigger, timetable
 
 STOP, RELOAD = "stop", "reload"
 
@@ -126,7 +126,7 @@ class Daemon:
         self._load = load
         self._clock = clock or Clock()
         self._settings = load()
-        if not list(appointments(self._settings)):
+        if not timetable(self._settings):
             raise FixConfiguration(
                 "There is no schedule. Write one into bridge.toml, for example:\n\n  [schedules.night]\n"
                 '  cron = "30 1 * * *"\n  run = ["ingest", "push", "report"]\n\ndocs/daemon.md has more.'
@@ -187,7 +187,7 @@ class Daemon:
         """Read the settings again. Faulty ones change nothing; chains under way end by the settings they began with."""
         try:
             settings = self._load()
-            list(appointments(settings))
+            timetable(settings)
             send = notices.sender(settings)
             if settings.store != self._settings.store:
                 raise FixConfiguration("The store moved. That needs a restart of the daemon, not a reload.")
@@ -258,7 +258,7 @@ class Daemon:
 
         At the beginning, what was missed or cut off is told or taken up.
         """
-        wanted = {one.name: one for one in appointments(self._settings)}
+        wanted = {one.name: one for one in timetable(self._settings)}
         for job in self._scheduler.get_jobs():
             # What is left of a chain stays, unless nobody wants it any more.
             if job.id.removeprefix(REST) not in wanted or not job.id.startswith(REST):

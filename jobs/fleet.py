@@ -17,12 +17,12 @@ from sqlalchemy.engine import make_url
 
 from bridge.ports import FixConfiguration
 from bridge.settings import Settings
+from jobs.failed_jobs import SCHEMA
 from jobs.once import chosen
 
 if TYPE_CHECKING:
     from procrastinate import App
 
-SCHEMA = "lms_bridge_fleet"
 TASK = "chain"
 QUEUE = "sites"
 

@@ -11,16 +11,16 @@ from typing import get_args
 from zoneinfo import ZoneInfo
 
 from bridge.cron import Cron
-from bridge.daemon_settings import Step
+from bridge.daemon_settings import HOUSE_STEPS, Step
 from bridge.ports import FixConfiguration
 from bridge.settings import Settings
-from bridge.store import Store
+from bridge.store import Store, unattended
 from bridge.sync.clock import Clock
 from bridge.sync.lease import this_process
 from jobs import notices
 from jobs.chain import Chain, ChainEnd, claim, conclude
 from jobs.notices import Messenger
-from jobs.schedule import Appointment, Timing, appointments
+from jobs.schedule import HOUSE, Appointment, Timing, appointments, tidying
 
 EXIT_CODES = {
     "done": 0,
@@ -50,7 +50,7 @@ def chosen(settings: Settings, job: str, site: str | None) -> list[Appointment]:
 
     Raises FixConfiguration where it is neither, or the site is not there.
     """
-    if site is not None:
+    if site not in (None, HOUSE):
         settings.site_named(site)
     found = [one for one in appointments(settings, disabled=True) if one.schedule == job]
     if not found and job in get_args(Step):
@@ -58,11 +58,14 @@ def chosen(settings: Settings, job: str, site: str | None) -> list[Appointment]:
         if not settings.sites:
             settings.site_named(None)
         timing = Timing(Cron("* * * * *"), zone)
-        found = [Appointment(job, name, (job,), timing, settings.daemon.misfire_grace) for name in settings.sites]
+        where = [HOUSE] if job in HOUSE_STEPS else list(settings.sites)
+        found = [Appointment(job, name, (job,), timing, settings.daemon.misfire_grace) for name in where]
     if not found:
         known = ", ".join((*settings.schedules, *get_args(Step)))
         raise FixConfiguration(f"There is no job {job!r}. There are: {known}.")
     wanted = [one for one in found if site in (None, one.site)]
+    if not wanted and any(one.site == HOUSE for one in found):
+        raise FixConfiguration(f"{job} is for all sites at once: leave out --site.")
     if not wanted:
         raise FixConfiguration(f"The schedule {job} is not for site {site}. Name it under `sites` there.")
     return wanted
@@ -91,10 +94,28 @@ def run_once(
                 end = chain.run()
                 conclude(store, one, now, end, clock.now())
                 ran.append(Ran(one.site, end))
+            if not stop():
+                _tidy_up_where_due(settings, store, clock, stop)
             Messenger(store, settings.daemon.notify, send, clock).send_due(gathered=True)
             return ran
     finally:
         store.close()
+
+
+def _tidy_up_where_due(settings: Settings, store: Store, clock: Clock, stop: Callable[[], str]) -> None:
+    """Remove what has expired where nobody did since it was last to be done: where cron starts everything, no daemon
+    does. How that goes is told by a message and by `status`; it is not what was asked for."""
+    by_itself, now = tidying(settings), clock.now()
+    if by_itself is None:
+        return
+    with store.read() as connection:
+        last = unattended.firing(connection, by_itself.schedule, by_itself.site)
+    due = None if last is None else by_itself.timing.after(min(last.due, now))
+    if last is not None and (due is None or due > now):
+        return
+    chain = Chain(settings, store, by_itself, now, clock, stop, forced=True)
+    if claim(store, by_itself, now, this_process(), now, chain.name):
+        conclude(store, by_itself, now, chain.run(), clock.now())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,12 @@ from bridge.cron import Cron
 from bridge.daemon_settings import DAYS, Blackout, zone
 from bridge.ports import FixConfiguration
 from bridge.settings import Settings
+
+HOUSE = "all sites"
+"""What stands in place of a site where steps are for the bridge as a whole."""
+
+TIDYING = "tidy"
+"""The schedule that nobody has to write."""
 
 LIVES = 120.0
 """A daemon not seen for so many seconds is taken for dead."""
@@ -169,6 +176,7 @@ class Appointment:
     steps: tuple[str, ...]
     timing: Timing
     misfire_grace: float
+    """Seconds by which it may begin late; infinite where it is to happen however late."""
 
     @property
     def name(self) -> str:
@@ -191,12 +199,31 @@ def appointments(settings: Settings, *, disabled: bool = False) -> Iterator[Appo
         if not (one.enabled or disabled):
             continue
         place = zone(one.time_zone or settings.daemon.time_zone)
+        grace = one.misfire_grace or settings.daemon.misfire_grace
         blackouts = (*settings.daemon.blackouts, *one.blackouts)
-        for site in one.sites or tuple(settings.sites):
+        for site in (HOUSE,) if one.keeps_house else one.sites or tuple(settings.sites):
             timing = Timing(
                 Cron(one.cron) if one.every is None else one.every, place, _place_of(name, site, one.jitter), blackouts
             )
-            yield Appointment(name, site, one.run, timing, one.misfire_grace or settings.daemon.misfire_grace)
+            yield Appointment(name, site, one.run, timing, grace)
+
+
+def tidying(settings: Settings) -> Appointment | None:
+    """Return when what has expired is removed by itself; None where a schedule of somebody's says so, or it is switched
+    off. It happens however late: nobody misses anything by it."""
+    written = any("tidy" in one.run for one in settings.schedules.values())
+    if written or not settings.daemon.tidy or not settings.sites:
+        return None
+    timing = Timing(Cron(settings.daemon.tidy), zone(settings.daemon.time_zone), 0.0, settings.daemon.blackouts)
+    return Appointment(TIDYING, HOUSE, ("tidy",), timing, math.inf)
+
+
+def timetable(settings: Settings) -> list[Appointment]:
+    """Return every schedule for each of its sites and, where there is any, that of tidying up. Raises as
+    `appointments`."""
+    found = list(appointments(settings))
+    by_itself = tidying(settings)
+    return [*found, by_itself] if found and by_itself else found
 
 
 def _place_of(schedule: str, site: str, jitter: float) -> float:

@@ -18,10 +18,12 @@ from bridge.sync.pull import PullOrder
 from jobs import feed_desk
 from jobs import pull as pull_job
 from jobs import push as push_job
+from jobs.backups import back_up
 from jobs.ingest import FeedContext
 from jobs.night_report import write_report
 from jobs.notices import FAILURE, QUARANTINE, REFUSAL, TITLES, Telling
 from jobs.sites import workplace
+from jobs.tidying import tidy as tidy_up
 from jobs.workforce import FeedQuarantined
 
 DONE, PENDING, REJECTED, PARTIAL = "done", "pending", "rejected", "partial"
@@ -244,6 +246,19 @@ def pull(here: Circumstances) -> StepEnd:
     return StepEnd("pull", DONE, "; ".join([says or "nothing found", *warnings]), run_id=report.run_id, tell=tell)
 
 
+def tidy(here: Circumstances) -> StepEnd:
+    """Remove what has expired."""
+    done = tidy_up(here.store, here.settings, here.clock, here.stop)
+    says = "; ".join((*done.troubles, *(done.in_words() or ("nothing has expired",))))
+    return StepEnd("tidy", FAILED if done.troubles else DONE, says)
+
+
+def backup(here: Circumstances) -> StepEnd:
+    """Copy the store."""
+    made = back_up(here.store, here.settings, None, here.clock)
+    return StepEnd("backup", DONE, f"{made.path}, {made.bytes:,} bytes")
+
+
 def report(here: Circumstances) -> StepEnd:
     """Write down for people how the chain went and how the site stands."""
     folder = here.settings.folder / here.settings.daemon.reports
@@ -256,4 +271,6 @@ STEPS: Mapping[str, Callable[[Circumstances], StepEnd]] = {
     "push": push,
     "report": report,
     "pull": pull,
+    "tidy": tidy,
+    "backup": backup,
 }

@@ -59,7 +59,9 @@ def worker(
 
 
 def defer(
-    job: Annotated[str, typer.Argument(help="A schedule in bridge.toml, or a step: ingest, push, report, pull.")],
+    job: Annotated[
+        str, typer.Argument(help="A schedule in bridge.toml, or a step: ingest, push, report, pull, tidy, backup.")
+    ],
     site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:

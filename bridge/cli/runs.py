@@ -56,7 +56,10 @@ def show(
     with store.read() as connection:
         found = journal.find_run(connection, run)
         if found is None:
-            raise FixConfiguration(f"There is no run {run}. `lms-bridge runs` lists those there are.")
+            raise FixConfiguration(
+                f"There is no run {run}. `lms-bridge runs` lists those there are; what ran longer ago than `runs` "
+                "under [retention] says is no longer recorded."
+            )
         counts = journal.entry_counts(connection, run)
         entries = [e for e in journal.entries(connection, run) if everything or e.state != "applied" or e.why]
     store.close()

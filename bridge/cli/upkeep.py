@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +10,13 @@ import typer
 
 from bridge.cli.options import JsonOption, settings_here
 from bridge.cli.screen import Screen
-from bridge.ports import BridgeError, FixConfiguration
+from bridge.ports import FixConfiguration
 from bridge.store import Store
 from bridge.sync.clock import Clock
-from connectors.feeds import FeedSource
 from jobs.backups import back_up, put_back
-from jobs.feed_desk import source_of
 from jobs.forget import forget as forget_them
 from jobs.forget import look, why_not
-from jobs.retention import tidy as tidy_up
+from jobs.tidying import tidy as tidy_up
 
 
 def register(app: typer.Typer) -> None:
@@ -117,45 +114,34 @@ def forget(
 
 
 def tidy(as_json: JsonOption = False) -> None:
-    """Remove what has expired by [retention]: old archived files, rejections, backups, what a crash left behind."""
+    """Remove what has expired by [retention]: old archived files, rejections, backups, records of runs and deliveries.
+
+    The daemon, `--once` and workers do it once a day by themselves.
+    """
     screen = Screen(as_json)
     settings = settings_here()
     store = Store.open(settings.store)
-    clock = Clock()
-    troubles: list[str] = []
     try:
-        with ExitStack() as open_ones:
-            sources: dict[str, FeedSource] = {}
-            if settings.retention.archives:
-                for name, feed in settings.feeds.items():
-                    if not feed.path and feed.kind == "folder":
-                        continue  # nothing is ever delivered to it, so nothing is ever archived
-                    try:
-                        sources[name] = source_of(settings, name, feed, clock)
-                        open_ones.callback(sources[name].close)
-                    except BridgeError as error:
-                        troubles.append(f"{name}: {error}")
-            done = tidy_up(store, settings, clock, sources)
+        done = tidy_up(store, settings, Clock())
     finally:
         store.close()
-    troubles += [trouble for one in done.feeds.values() for trouble in one.troubles]
-    code = 1 if troubles else 0
+    code = 1 if done.troubles else 0
     screen.give(
         {
             "feeds": {name: asdict(one) for name, one in done.feeds.items()},
             "inbox": list(done.inbox),
             "backups": list(done.backups),
-            "troubles": troubles,
+            "runs": done.runs,
+            "changes": done.changes,
+            "deliveries": done.deliveries,
+            "results": done.results,
+            "queued": done.queued,
+            "troubles": list(done.troubles),
             "exit_code": code,
         }
     )
-    said = [f"{name}: {words}" for name, one in done.feeds.items() for words in one.in_words()]
-    if done.inbox:
-        said.append(f"{len(done.inbox):,} files that a crash had left in the inbox removed")
-    if done.backups:
-        said.append(f"backups removed, as their time is over: {', '.join(done.backups)}")
-    for line in said or ["Nothing has expired."]:
+    for line in done.in_words() or ("Nothing has expired.",):
         screen.say(line)
-    for trouble in troubles:
+    for trouble in done.troubles:
         screen.aside(trouble, "red")
     raise typer.Exit(code)

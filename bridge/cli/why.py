@@ -144,8 +144,9 @@ def _sent(screen: Screen, told: dict[str, Any], most: int | None) -> None:
     for one in told["held"]:
         screen.say(f"  Held on {one['site']}: {one['kind']} {one['key']}: {one['reason']}")
     lines = [
-        f"    run {one['run']} ({one['verb']} on {one['site']}, {_when(one['at'])}): {one['action']} {one['kind']} "
-        f"{one['key']}{_fields(one['sent'])}: {one['answer']}{_id(one)}{_part(': ', one['because'])}"
+        f"    run {one['run']} ({_part('', one['verb'], ' ')}on {one['site']}, {_when(one['at'])}): "
+        f"{one['action']} {one['kind']} {one['key']}{_fields(one['sent'])}: "
+        f"{one['answer']}{_id(one)}{_part(': ', one['because'])}"
         for one in told["done"]
     ]
     if lines:
@@ -168,8 +169,8 @@ def _fields(sent: dict[str, dict[str, Any]]) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _part(joint: str, text: str) -> str:
-    return f"{joint}{text}" if text else ""
+def _part(joint: str, text: str, after: str = "") -> str:
+    return f"{joint}{text}{after}" if text else ""
 
 
 def _text(value: object) -> str:

@@ -53,7 +53,7 @@ class Done:
 
     site: str
     verb: str
-    started_at: float
+    """Empty where the record of the run has expired."""
     entry: Entry
 
 
@@ -121,13 +121,13 @@ def all_titles(connection: Connection) -> list[tuple[str, str, str, str, str, in
 def done_to(connection: Connection, keys: Sequence[str], beginnings: Sequence[str]) -> Iterator[Done]:
     """Yield what was sent about objects of some keys, or of keys that begin so, newest first."""
     statement = (
-        select(journal, runs.c.verb, runs.c.started_at)
-        .join_from(journal, runs, runs.c.id == journal.c.run_id)
+        select(journal, runs.c.verb)
+        .outerjoin_from(journal, runs, runs.c.id == journal.c.run_id)
         .where(_about(journal, keys, beginnings))
         .order_by(journal.c.run_id.desc(), journal.c.seq)
     )
     for row in connection.execute(statement):
-        yield Done(row.site, row.verb, row.started_at, entry_of(row))
+        yield Done(row.site, row.verb or "", entry_of(row))
 
 
 def standing(connection: Connection, keys: Sequence[str], beginnings: Sequence[str]) -> list[tuple[str, Base]]:

@@ -142,13 +142,14 @@ UNFINISHED = ("running", "interrupted", "stopped")
 def settled_counts(connection: Connection, site: str) -> dict[str, int]:
     """Return how many live objects were last written by runs that got to their end, by kind.
 
-    A first load that is cut off leaves a part of itself in the base; going on with it is still a first load.
+    A first load that is cut off leaves a part of itself in the base; going on with it is still a first load. A run of
+    which nothing is recorded any more got to its end: the others stay recorded as long as it matters.
     """
     base, run = table_of(BaseRow), table_of(RunRow)
+    unfinished = select(run.c.id).where(run.c.site == site, run.c.state.in_(UNFINISHED))
     rows = connection.execute(
         select(base.c.kind, func.count())
-        .join(run, run.c.id == base.c.run_id)
-        .where(base.c.site == site, base.c.retired.is_(False), run.c.state.not_in(UNFINISHED))
+        .where(base.c.site == site, base.c.retired.is_(False), base.c.run_id.not_in(unfinished))
         .group_by(base.c.kind)
     )
     return {row[0]: row[1] for row in rows}

@@ -51,7 +51,10 @@ def plan_undo(
     with store.read() as connection:
         run = journal.find_run(connection, run_id)
         if run is None or run.site != site:
-            raise FixConfiguration(f"Site {site} has no run {run_id}. `lms-bridge runs` lists those it has.")
+            raise FixConfiguration(
+                f"Site {site} has no run {run_id}. `lms-bridge runs` lists those it has; what ran longer ago than "
+                "`runs` under [retention] says is no longer recorded, and cannot be undone."
+            )
         if run.verb not in ("push", "undo"):
             raise FixConfiguration(
                 f"Run {run_id} was a {run.verb}: it wrote nothing to the LMS, so there is nothing to undo."
