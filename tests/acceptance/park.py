@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData, create_engine, select
-
 from connectors.simulators.moodle import MoodleSimulator, SimulatorConfig
-from tests.acceptance.program import COMPANY, ROOT, Answer, leaks_in, scales, small_model
+from tests.acceptance.program import COMPANY, Bench, in_process_list, scales, small_model
 
 
 @dataclass(slots=True)
-class Park:
+class Park(Bench):
     """Many sites, one store, and the commands that work for them."""
 
-    folder: Path
-    store: str
     sites: dict[str, MoodleSimulator]
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment the commands run in."""
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-        token = next(iter(self.sites.values())).token
-        return {**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "LMS_BRIDGE_STORE": self.store, "TOKEN": token}
+    def site(self) -> dict[str, str]:
+        """Return the token, which is that of every site, and the setting that names the store."""
+        return {"LMS_BRIDGE_STORE": self.store, "TOKEN": next(iter(self.sites.values())).token}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `lms-bridge` with arguments; what it says goes to a file."""
+    def secrets(self) -> list[str]:
+        """Return the token, and what is secret anyway."""
+        return [self.site()["TOKEN"], *Bench.secrets(self)]
+
+    def targets(self) -> Iterable[str]:
+        """Return the addresses the sites were asked at."""
+        return {target for moodle in self.sites.values() for target in moodle.requests.targets}
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `lms-bridge` with arguments, to work for a while; what it says goes to a file."""
         with (self.folder / "said.txt").open("a") as said:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "bridge", *arguments],
                 cwd=self.folder,
                 env=self.environment(),
@@ -45,19 +46,8 @@ class Park:
                 stderr=said,
                 text=True,
             )
-
-    def run(self, *arguments: str) -> Answer:
-        """Run `lms-bridge` with arguments to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "bridge", *arguments],
-            cwd=self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        self.said.append(in_process_list(process.pid))
+        return process
 
     def status(self) -> dict[str, Any]:
         """Return how the queue stands."""
@@ -88,26 +78,9 @@ def park(folder: Path, store: str, number: int, latency: float = 0.0, competenci
                 f"[sites.s{count:02}.options]\nserver_limit = 0.05\n"
             )
         (folder / "bridge.toml").write_text("\n".join(lines), "utf-8")
-        yield Park(folder, store, sites)
-        token = next(iter(sites.values())).token
-        assert leaks_in(folder, in_store(store), [token]) == []
-
-
-def in_store(address: str) -> dict[str, str]:
-    """Return every row of a store on the tests' own PostgreSQL, also those of the queue, by its table."""
-    if "?host=" not in address:
-        return {}
-    engine = create_engine(address)
-    try:
-        tables = MetaData()
-        tables.reflect(engine)
-        with engine.connect() as connection:
-            return {
-                f"table {table.name}": "\n".join(str(row) for row in connection.execute(select(table)))
-                for table in tables.sorted_tables
-            }
-    finally:
-        engine.dispose()
+        made = Park(folder, sites, store=store)
+        yield made
+        made.finish()
 
 
 def wait_for(found: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -60,6 +60,7 @@ class PeopleSite:
             patch.setattr("sys.argv", ["lms-bridge", *arguments])
             with pytest.raises(SystemExit) as ended:
                 main()
+        self.bench.said += [out.getvalue(), err.getvalue()]
         return Answer(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     def settings(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
@@ -14,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from connectors.simulators.moodle import MoodleSimulator, SimulatorConfig
+from tests.databases import PASSWORD, databases, in_store, setting, store_of
 
 ROOT = Path(__file__).parent.parent.parent
 COMPANY = ROOT / "samples" / "company"
@@ -47,26 +50,38 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Workbench:
-    """A folder with settings, and a Moodle that the commands run in it talk to."""
+class Bench:
+    """A folder with settings and the commands run in it; what kind of LMS they talk to, a subclass says."""
 
     folder: Path
-    moodle: MoodleSimulator
-    more: dict[str, str] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    more: dict[str, str] = field(default_factory=dict, kw_only=True)
+    """Further variables of the commands' environment."""
+    said: list[str] = field(default_factory=list, kw_only=True)
     """What every command said, and how it stood in the process list."""
+    store: str = field(default="", kw_only=True)
+    """The address of the store that the commands use."""
+
+    def __post_init__(self) -> None:
+        self.store = self.store or store_of(self.folder)
+
+    def site(self) -> dict[str, str]:
+        """Return the site's address and secrets as variables."""
+        return {}
+
+    def secrets(self) -> list[str]:
+        """Return what may turn up nowhere."""
+        named = [value for name, value in self.more.items() if name.endswith(("TOKEN", "PASSWORD", "SECRET"))]
+        return [PASSWORD, *named]
+
+    def targets(self) -> Iterable[str]:
+        """Return the addresses, with their queries, that the site was asked at."""
+        return ()
 
     def environment(self) -> dict[str, str]:
-        """Return the environment the commands run in: nothing of ours but the site's address and token."""
+        """Return the environment the commands run in: nothing of ours but the site's address and secrets."""
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "SYSTEMROOT")}
-        return {
-            **kept,
-            "PYTHONPATH": str(ROOT),
-            "MOODLE_URL": self.moodle.url,
-            "MOODLE_TOKEN": self.moodle.token,
-            "NO_COLOR": "1",
-            **self.more,
-        }
+        bare = {**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+        return {**bare, **self.site(), **setting(self.store), **self.more}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `lms-bridge` with arguments."""
@@ -82,7 +97,7 @@ class Workbench:
         self.said.append(in_process_list(process.pid))
         return process
 
-    def run(self, *arguments: str, timeout: float = 120) -> Answer:
+    def run(self, *arguments: str, timeout: float = 200) -> Answer:
         """Run `lms-bridge` with arguments to its end."""
         process = self.start(*arguments)
         try:
@@ -95,6 +110,30 @@ class Workbench:
             # A simulator tells the token of its invented site: that is what it is started for.
             self.said += [out, err]
         return Answer(process.returncode, out, err)
+
+    def finish(self) -> None:
+        """Look for every secret everywhere, and drop the store's database."""
+        assert leaks(self, self.secrets()) == []
+        databases.finish(self.folder)
+
+
+@dataclass(slots=True)
+class Workbench(Bench):
+    """A folder with settings, and a Moodle that the commands run in it talk to."""
+
+    moodle: MoodleSimulator
+
+    def site(self) -> dict[str, str]:
+        """Return the site's address and token as variables."""
+        return {"MOODLE_URL": self.moodle.url, "MOODLE_TOKEN": self.moodle.token}
+
+    def secrets(self) -> list[str]:
+        """Return the token, and what is secret anyway."""
+        return [self.moodle.token, *Bench.secrets(self)]
+
+    def targets(self) -> Iterable[str]:
+        """Return the addresses the site was asked at."""
+        return self.moodle.requests.targets
 
 
 @contextmanager
@@ -109,7 +148,7 @@ def workbench(
             moodle.seed.scale(name, labels)
         bench = Workbench(folder, moodle)
         yield bench
-        assert leaks(bench, [moodle.token]) == []
+        bench.finish()
 
 
 def in_process_list(pid: int) -> str:
@@ -120,12 +159,12 @@ def in_process_list(pid: int) -> str:
         return ""
 
 
-def leaks(bench: Workbench, secrets: Iterable[str]) -> list[str]:
-    """Return where secrets turned up: in what commands said, in the process list, in a URL, in any file that was
-    written (logs, plans, reports, exports, the store), also inside zip files."""
+def leaks(bench: Bench, secrets: Iterable[str]) -> list[str]:
+    """Return where secrets turned up: in what commands said, in the process list, in a URL, in the store, in any file
+    that was written (logs, plans, reports, exports), also inside zip files."""
     texts = {f"output {number}": text for number, text in enumerate(bench.said)}
-    texts |= {f"request {target}": target for target in bench.moodle.requests.targets}
-    return leaks_in(bench.folder, texts, secrets)
+    texts |= {f"request {target}": target for target in bench.targets()}
+    return leaks_in(bench.folder, texts | in_store(bench.store), secrets)
 
 
 def leaks_in(folder: Path, texts: Mapping[str, str], secrets: Iterable[str]) -> list[str]:
@@ -139,8 +178,20 @@ def leaks_in(folder: Path, texts: Mapping[str, str], secrets: Iterable[str]) -> 
                 with zipfile.ZipFile(path) as archive:
                     contents |= {f"{path} {name}": archive.read(name) for name in archive.namelist()}
     for secret in secrets:
-        found += [f"{secret} in {place}" for place, content in contents.items() if secret.encode() in content]
+        spellings = spelt(secret)
+        found += [f"{secret} in {place}" for place, content in contents.items() if any(x in content for x in spellings)]
     return found
+
+
+def spelt(secret: str) -> set[bytes]:
+    """Return a secret in each spelling it could leak in: as it is, as in JSON, as in an address, as in a header of
+    basic authentication, wherever in it the secret stands."""
+    plain = secret.encode()
+    packed = {
+        base64.b64encode(b"\0" * before + plain)[(before * 8 + 5) // 6 : (before + len(plain)) * 8 // 6]
+        for before in range(3)
+    }
+    return {plain, json.dumps(secret)[1:-1].encode(), quote(secret, safe="").encode(), *packed}
 
 
 def scales(folder: Path) -> list[tuple[str, list[str]]]:

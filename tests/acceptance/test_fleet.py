@@ -22,13 +22,13 @@ def test_a_killed_worker_leaves_every_site_as_a_single_worker_does(tmp_path: Pat
         assert deferred.code == 0, deferred.err
         assert len(deferred.json["deferred"]) == SITES
         assert len(here.run("fleet", "defer", "push", "--json").json["waiting_already"]) == SITES
-        doomed = here.start("worker", "--concurrency", "3", "--heartbeat", "1")
+        doomed = here.begin("worker", "--concurrency", "3", "--heartbeat", "1")
         wait_for(lambda: here.begun() >= 6)
         doomed.send_signal(signal.SIGKILL)
         assert doomed.wait(10) == -signal.SIGKILL
         left = here.status()
         assert left["counts"].get("doing", 0) >= 1, left["counts"]
-        other = here.start("worker", "--concurrency", "3", "--heartbeat", "1")
+        other = here.begin("worker", "--concurrency", "3", "--heartbeat", "1")
         try:
             wait_for(lambda: not here.status()["jobs"], 150)
         finally:
@@ -43,7 +43,7 @@ def test_a_stopped_worker_hands_back_what_it_had_begun(tmp_path: Path, postgres_
     """SIGTERM in the middle of a push: it ends soon, and the job waits for the next worker."""
     with park(tmp_path, postgres_url, 2, latency=0.2) as here:
         assert here.run("fleet", "defer", "push").code == 0
-        worker = here.start("worker", "--concurrency", "2", "--heartbeat", "1")
+        worker = here.begin("worker", "--concurrency", "2", "--heartbeat", "1")
         wait_for(lambda: here.begun() == 2)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0, (tmp_path / "said.txt").read_text()[-3000:]

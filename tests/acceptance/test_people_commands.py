@@ -116,7 +116,7 @@ def test_decisions_recorded_in_the_store_place_titles_from_the_day_they_take_eff
     people = [{**row, "job_title": "Ward Angel"} for row in fresh.people[:1]]
     assert fresh.take(people).code == 0
     key = rows(fresh.bench.folder / "model" / "positions.csv")[0]["idnumber"]
-    store = Store.open(f"sqlite:///{fresh.bench.folder / '.lms-bridge' / 'state.sqlite'}")
+    store = Store.open(fresh.bench.store)
     StoredLog(store).add(
         [
             Decision(

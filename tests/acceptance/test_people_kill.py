@@ -14,6 +14,7 @@ import pytest
 
 from tests.acceptance.people_site import TODAY, PeopleSite, changed, people_site, without
 from tests.acceptance.test_kill import Killer
+from tests.databases import databases
 
 SEED = 20261126
 SAMPLED, SWEPT = 5, 60
@@ -30,6 +31,7 @@ class Eve:
         self.state = folder / "site.json"
         site.bench.moodle.save(self.state)
         shutil.copytree(site.bench.folder / ".lms-bridge", folder / "store")
+        databases.keep(site.bench.store)
 
     def again(self) -> None:
         """Bring the site and the store back to that evening."""
@@ -40,6 +42,7 @@ class Eve:
         store = self.site.bench.folder / ".lms-bridge"
         shutil.rmtree(store)
         shutil.copytree(self.folder / "store", store)
+        databases.bring_back(self.site.bench.store)
 
     def held(self) -> dict[str, Any]:
         """Return what the site holds, without what is drawn by lot."""

@@ -21,6 +21,7 @@ from connectors.moodle.options import MoodleOptions
 from connectors.simulators.moodle import MoodleSimulator
 from jobs.push import read_model
 from tests.acceptance.program import COMPANY, scales
+from tests.databases import address
 
 COMPLETIONS = PullOrder(kinds=frozenset({"completions"}))
 
@@ -38,7 +39,7 @@ def moodle() -> Iterator[MoodleSimulator]:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store of its own."""
-    made = Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    made = Store.open(address(tmp_path / "state.sqlite"))
     yield made
     made.close()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bridge.store import Store, journal
-from tests.acceptance.program import COMPANY, rows, small_model, workbench, write_rows
+from tests.acceptance.program import COMPANY, in_process_list, rows, small_model, workbench, write_rows
 
 LOG_BYTES, LOG_FILES = 100_000, 2
 
@@ -95,6 +95,7 @@ def test_a_daemon_that_runs_for_long_grows_in_nothing(tmp_path: Path, minutes: f
         with (bench.folder / "daemon.out").open("wb") as out:
             command = [sys.executable, "-m", "bridge", "daemon"]
             process = subprocess.Popen(command, cwd=bench.folder, env=bench.environment(), stdout=out, stderr=out)
+            bench.said.append(in_process_list(process.pid))
             try:
                 number = 0
                 while (passed := time.monotonic() - began) < minutes * 60:
@@ -112,7 +113,7 @@ def test_a_daemon_that_runs_for_long_grows_in_nothing(tmp_path: Path, minutes: f
                 process.send_signal(signal.SIGTERM)
                 code = process.wait(60)
         assert code == 0
-        store = Store.open(f"sqlite:///{bench.folder / '.lms-bridge' / 'state.sqlite'}")
+        store = Store.open(bench.store)
         with store.read() as connection:
             runs = journal.runs(connection, limit=100_000)
         store.close()

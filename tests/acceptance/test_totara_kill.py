@@ -145,7 +145,7 @@ def strike(tmp_path: Path, prepared: Path, undisturbed: tuple[Any, int, int], wh
         assert push(bench).code == 0
         bench.night()
         assert bench.taken() == taken
-        store = Store.open(f"sqlite:///{bench.folder / '.lms-bridge' / 'state.sqlite'}")
+        store = Store.open(bench.store)
         with store.read() as connection:
             states = {one.state for one in journal.runs(connection, "totara", 50)}
         store.close()

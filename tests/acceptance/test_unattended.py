@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bridge.store import Store, journal, unattended
-from tests.acceptance.program import Workbench, small_model, workbench
+from tests.acceptance.program import Workbench, in_process_list, small_model, workbench
 
 LEASE = 3.0
 """Seconds, where a lease is to run out; elsewhere a busy machine must not make it do so."""
@@ -74,6 +74,7 @@ def daemon(bench: Workbench, name: str = "daemon") -> Iterator[tuple[subprocess.
             command, cwd=bench.folder, env=bench.environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL
         )
         try:
+            bench.said.append(in_process_list(process.pid))
             yield process, log  # type: ignore[misc]  # nothing is piped, so text or bytes is the same
         finally:
             process.kill()
@@ -103,7 +104,7 @@ def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
 
 def store_of(bench: Workbench) -> Store:
     """Return the store the commands of a workbench use."""
-    return Store.open(f"sqlite:///{bench.folder / '.lms-bridge' / 'state.sqlite'}")
+    return Store.open(bench.store)
 
 
 # --- Racing ---------------------------------------------------------------------------------------------------------

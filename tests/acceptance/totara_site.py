@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from connectors.hrimport_rules.settings import settings_from_mapping
 from connectors.simulators.totara import TotaraSimulator
 from connectors.simulators.totara.reports import export_all
-from tests.acceptance.program import ROOT, Answer
+from tests.acceptance.program import Bench
 
 ERASING = {name: {"csvsaveemptyfields": 1} for name in ("org", "pos", "comp", "jobassignment")}
 
@@ -49,48 +45,26 @@ server_limit = 0.05
 
 
 @dataclass(slots=True)
-class TotaraBench:
+class TotaraBench(Bench):
     """A folder with settings, and a Totara that takes files from it and leaves reports in it."""
 
-    folder: Path
     totara: TotaraSimulator
-    more: dict[str, str] = field(default_factory=dict)
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment the commands run in."""
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "SYSTEMROOT")}
+    def site(self) -> dict[str, str]:
+        """Return the site's address and its client as variables."""
         return {
-            **kept,
-            "PYTHONPATH": str(ROOT),
             "TOTARA_URL": self.totara.url,
             "TOTARA_CLIENT_ID": self.totara.client_id,
             "TOTARA_CLIENT_SECRET": self.totara.client_secret,
-            "NO_COLOR": "1",
-            **self.more,
         }
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `lms-bridge` with arguments."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "bridge", *arguments],
-            cwd=self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def secrets(self) -> list[str]:
+        """Return the client's secret, every access token it was given, and what is secret anyway."""
+        return [self.totara.client_secret, *self.totara.issued, *Bench.secrets(self)]
 
-    def run(self, *arguments: str, timeout: float = 200) -> Answer:
-        """Run `lms-bridge` with arguments to its end."""
-        process = self.start(*arguments)
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            raise
-        return Answer(process.returncode, out, err)
+    def targets(self) -> Iterable[str]:
+        """Return the addresses the site was asked at."""
+        return self.totara.targets
 
     def night(self) -> None:
         """Let the site import what lies there and export its reports."""
@@ -123,4 +97,6 @@ def totara_bench(
             totara.site.define("comp", framework)
         totara.site.define("pos", "POSITIONS")
         totara.site.define("org", "UNITS")
-        yield TotaraBench(folder, totara)
+        bench = TotaraBench(folder, totara)
+        yield bench
+        bench.finish()

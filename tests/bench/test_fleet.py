@@ -17,7 +17,7 @@ LATENCY = 0.25
 
 def emptied(here: Park, workers: int) -> float:
     """Put a pull for every site into the queue, let some workers do it, one site at a time each; return the seconds."""
-    running = [here.start("worker", "--concurrency", "1", "--heartbeat", "2") for _ in range(workers)]
+    running = [here.begin("worker", "--concurrency", "1", "--heartbeat", "2") for _ in range(workers)]
     try:
         wait_for(lambda: len(here.status()["workers"]) >= workers)
         began = time.monotonic()

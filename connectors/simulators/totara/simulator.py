@@ -33,7 +33,8 @@ class TotaraSimulator:
     """A Totara that runs in this process, on a loopback port and in a folder.
 
     ``with TotaraSimulator(filesdir) as totara:`` gives ``totara.url``, ``totara.client_id`` and
-    ``totara.client_secret``; ``totara.site`` is what it holds; ``totara.requests`` lists what was asked.
+    ``totara.client_secret``; ``totara.site`` is what it holds; ``totara.requests`` lists what was asked, and
+    ``totara.issued`` the access tokens that were given out.
     """
 
     def __init__(
@@ -58,6 +59,9 @@ class TotaraSimulator:
         self.ws_token = secrets.token_hex(16)
         self.web_services = WebServices(self.site, self.ws_token)
         self.requests: list[tuple[str, str, Any]] = []
+        # What was asked for as it stood in the request's first line: nothing secret may ever be among it.
+        self.targets: set[str] = set()
+        self.issued: list[str] = []
         # Called before a request is answered; what it returns, a status and a body, is sent instead.
         self.on_request: Callable[[str, str, Any], tuple[int, Any] | None] = lambda _method, _path, _body: None
         self._tokens: dict[str, float] = {}
@@ -194,6 +198,7 @@ class TotaraSimulator:
             said = "Client authentication failed"
             return {"error": "invalid_client", "error_description": said, "message": said}
         token = secrets.token_urlsafe(32)
+        self.issued.append(token)
         self._tokens[token] = self.site.clock() + self.token_lifetime
         return {"token_type": "Bearer", "expires_in": self.token_lifetime, "access_token": token}
 
@@ -221,6 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         headers = {name.lower(): value for name, value in self.headers.items()}
+        self.owner.targets.add(self.path)
         path = urlsplit(self.path).path
         status, kind, answer = self.owner.answer(self.command, path, headers, body)
         payload = answer.encode() if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False).encode()

@@ -19,6 +19,7 @@ from bridge.sync.push import PushReport, preview, push
 from bridge.sync.running import Rules
 from bridge.sync.undo import undo
 from tests.contract.conformance import company
+from tests.databases import address
 
 INITIAL = Rules(limits=Limits(initial=True))
 
@@ -72,7 +73,7 @@ class LmsConformance:
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
         """A store of its own."""
-        return Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+        return Store.open(address(tmp_path / "state.sqlite"))
 
     def push(
         self, site: Site, store: Store, desired: Desired | None = None, rules: Rules = INITIAL, **more: Any
@@ -118,7 +119,7 @@ class LmsConformance:
         """What is there is taken over by key; nothing is made twice."""
         self.push(site, store)
         written = site.writes()
-        fresh = Store.open(f"sqlite:///{tmp_path / 'fresh.sqlite'}")
+        fresh = Store.open(address(tmp_path / "fresh.sqlite"))
         plan = self.plan(site, fresh)
         assert {change.action for change in plan.changes} == {Action.ADOPT}
         self.push(site, fresh)
@@ -131,7 +132,7 @@ class LmsConformance:
         """The one competency edited by hand is adopted and put right; all others are only adopted."""
         self.push(site, store)
         site.rename_by_hand("CARE/A2", "Wears mittens")
-        plan = self.plan(site, Store.open(f"sqlite:///{tmp_path / 'fresh.sqlite'}"))
+        plan = self.plan(site, Store.open(address(tmp_path / "fresh.sqlite")))
         others = [change for change in plan.changes if change.action is not Action.ADOPT]
         assert [(change.action, change.key, change.drift) for change in others] == [(Action.UPDATE, "CARE/A2", True)]
 

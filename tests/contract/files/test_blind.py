@@ -30,6 +30,7 @@ from connectors.handover import FolderPlace, Lying, Place
 from tests.contract.conformance import company
 from tests.contract.csv_lms import CsvLms
 from tests.contract.files.test_conformance import COLUMNS, template
+from tests.databases import address
 
 PEOPLE = {
     "Employee": "{key}",
@@ -133,7 +134,7 @@ def here(tmp_path: Path) -> Blind:
             template("position", "positions.csv", COLUMNS["position"]),
         ),
     )
-    return Blind(CsvLms(tmp_path), options, Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}"))
+    return Blind(CsvLms(tmp_path), options, Store.open(address(tmp_path / "state.sqlite")))
 
 
 def test_what_was_handed_over_counts_once_it_was_taken_and_goes_only_once(here: Blind) -> None:
@@ -303,7 +304,7 @@ def _cut(folder: Path, options: FilesOptions, at: int, error: BaseException, *, 
     one = Blind(
         CsvLms(folder, receipts=receipts),
         replace(options, spool=folder / "spool"),
-        Store.open(f"sqlite:///{folder / 'state.sqlite'}"),
+        Store.open(address(folder / "state.sqlite")),
     )
     one.place = fragile = FragilePlace(FolderPlace(one.lms.inbox, ""), at, error, after=after)
     renamed = company.renamed(one.model, "CARE/A1", "Washes hands well")

@@ -14,6 +14,7 @@ from bridge.cli.main import app
 from bridge.model import Certification, CourseCompletion
 from bridge.store import Store, results
 from connectors.totara.completion_import import COLUMNS, write_upload
+from tests.databases import address
 
 DAY = dt.datetime(2026, 3, 10, 23, 30, tzinfo=dt.UTC)
 
@@ -92,12 +93,13 @@ def test_what_the_upload_would_refuse_is_left_out_and_told(tmp_path: Path, more:
 def test_the_command_writes_it_from_what_any_site_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Completions pulled from one LMS become an upload for another; what is left out ends with 4."""
     monkeypatch.chdir(tmp_path)
+    where = address(tmp_path / "state.sqlite")
     (tmp_path / "bridge.toml").write_text(
-        'store = "sqlite:///state.sqlite"\n[sites.old]\nurl = "http://127.0.0.1:9"\ntoken = "env:TOKEN"\n',
+        f'store = "{where}"\n[sites.old]\nurl = "http://127.0.0.1:9"\ntoken = "env:TOKEN"\n',
         encoding="utf-8",
     )
     monkeypatch.setenv("TOKEN", "0" * 32)
-    store = Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    store = Store.open(where)
     found = [
         CourseCompletion("E1", "C1", DAY, "First aid"),
         CourseCompletion("", "C1", DAY, "First aid", "guest7"),

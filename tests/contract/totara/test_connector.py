@@ -22,6 +22,7 @@ from connectors.totara.reports import ReportSource
 from tests.contract.conformance import company
 from tests.contract.conformance.suite import INITIAL
 from tests.contract.totara.test_conformance import NightlyTotara
+from tests.databases import address
 
 OPTIONS = settings_from_mapping({name: {"csvsaveemptyfields": 1} for name in ("org", "pos", "comp", "jobassignment")})
 
@@ -56,7 +57,7 @@ def site(tmp_path: Path) -> NightlyTotara:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A store of its own."""
-    return Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    return Store.open(address(tmp_path / "state.sqlite"))
 
 
 def _push(site: NightlyTotara, store: Store, desired: Desired) -> PushReport:

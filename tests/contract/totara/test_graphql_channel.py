@@ -19,6 +19,7 @@ from connectors.simulators.totara import TotaraSimulator
 from tests.contract.conformance import company
 from tests.contract.conformance.suite import INITIAL
 from tests.contract.totara.test_graphql_conformance import ApiSite, BothWays, with_people
+from tests.databases import address
 
 DAY = dt.date(2026, 9, 1)
 
@@ -36,7 +37,7 @@ def site(tmp_path: Path) -> Iterator[ApiSite]:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store of its own."""
-    opened = Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    opened = Store.open(address(tmp_path / "state.sqlite"))
     yield opened
     opened.close()
 

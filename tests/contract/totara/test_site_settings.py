@@ -17,6 +17,7 @@ from connectors.hrimport_rules.settings import settings_from_mapping
 from tests.contract.conformance.suite import INITIAL
 from tests.contract.totara.test_conformance import NightlyTotara
 from tests.contract.totara.test_connector import _desired, _person
+from tests.databases import address
 
 ERASING = {name: {"csvsaveemptyfields": 1} for name in ("org", "pos", "comp")}
 SITES: Mapping[str, tuple[dict[str, Any], str, str]] = {
@@ -61,7 +62,7 @@ def test_people_arrive_whatever_a_site_wants_its_files_to_look_like(tmp_path: Pa
     second = replace(_person("E2"), first_name="Zoë", last_name="Weiß", extra=(("customfield_grade", "7"),))
     desired = _desired(_person("E1"), second)
     clock = Clock(now=lambda: site.moment)
-    store = Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    store = Store.open(address(tmp_path / "state.sqlite"))
     assert push("totara", site.connect(), store, desired, INITIAL, clock).state == "pending"
     lines = (site.totara.ready / "jobassignment.csv").read_text("utf-8").splitlines()
     assert lines[0] == headings

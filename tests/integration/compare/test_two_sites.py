@@ -24,9 +24,10 @@ from tests.contract.conformance import company
 from tests.contract.conformance.suite import INITIAL
 from tests.contract.csv_lms import CsvLms
 from tests.contract.totara.test_conformance import NightlyTotara
+from tests.databases import address
 
 SETTINGS = """
-store = "sqlite:///state.sqlite"
+store = "{store}"
 
 [sites.moodle]
 url = "{moodle}"
@@ -106,7 +107,8 @@ def sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
         monkeypatch.setenv("MOODLE_TOKEN", moodle.token)
         (tmp_path / "totara").mkdir()
         (tmp_path / "csv").mkdir()
-        (tmp_path / "bridge.toml").write_text(SETTINGS.format(moodle=moodle.url), encoding="utf-8")
+        toml = SETTINGS.format(moodle=moodle.url, store=address(tmp_path / "state.sqlite"))
+        (tmp_path / "bridge.toml").write_text(toml, encoding="utf-8")
         yield Sites(tmp_path, moodle, NightlyTotara(tmp_path / "totara"), CsvLms(tmp_path / "csv"))
 
 

@@ -23,6 +23,7 @@ from tests.contract.conformance import company
 from tests.contract.csv_lms import CsvLms
 from tests.contract.files.test_blind import INITIAL, Blind
 from tests.contract.files.test_conformance import COLUMNS, template
+from tests.databases import address
 from tests.integration.feeds.support import DropServer
 
 
@@ -37,7 +38,7 @@ def test_a_push_arrives_over_sftp_and_the_next_one_knows_that_it_was_taken(serve
     """The same files under the same names as in a folder; a file not taken is taken back and merged."""
     lms = CsvLms(server.root / tmp_path.name)
     options = FilesOptions(tmp_path / "spool", (template("competency", "competencies.csv", COLUMNS["competency"]),))
-    here = Blind(lms, options, Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}"))
+    here = Blind(lms, options, Store.open(address(tmp_path / "state.sqlite")))
     here.place = SftpPlace(server.server(), f"{tmp_path.name}/inbox")
     assert here.push().state == "pending"
     assert [path.name for path in lms.inbox.iterdir()] == ["competencies.csv"]
@@ -85,7 +86,7 @@ def test_settings_reach_a_site_whose_folders_are_both_behind_sftp(server: DropSe
         encoding="utf-8",
     )
     settings = load_settings(tmp_path, {"DROP": reached.password or ""})
-    store = Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    store = Store.open(address(tmp_path / "state.sqlite"))
 
     def connect() -> FilesConnector:
         return files(*settings.site_named("academy"), settings)

@@ -22,6 +22,7 @@ from connectors.simulators.moodle import MoodleSimulator
 from connectors.simulators.moodle.faults import KINDS
 from jobs.push import read_model
 from tests.acceptance.program import COMPANY, scales, small_model
+from tests.databases import address
 
 SEED = 20261126
 
@@ -53,7 +54,7 @@ def moodle() -> Iterator[MoodleSimulator]:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store of its own."""
-    made = Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    made = Store.open(address(tmp_path / "state.sqlite"))
     yield made
     made.close()
 
@@ -61,7 +62,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def uninterrupted(desired: Desired, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, int]:
     """What a push without faults leaves, and how many requests it takes."""
-    made = Store.open(f"sqlite:///{tmp_path_factory.mktemp('calm') / 'state.sqlite'}")
+    made = Store.open(address(tmp_path_factory.mktemp("calm") / "state.sqlite"))
     with fresh() as moodle:
         assert run(moodle, made, desired).state == "done"
         made.close()

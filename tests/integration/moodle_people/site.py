@@ -18,6 +18,7 @@ from bridge.sync.push import PushReport, preview, push
 from bridge.sync.running import Rules
 from connectors.moodle import MoodleConnector, MoodleOptions
 from connectors.simulators.moodle import MoodleSimulator
+from tests.databases import address
 
 PEOPLE = frozenset({"user", "cohort", "cohort_member"})
 
@@ -28,7 +29,8 @@ class Place:
     def __init__(self, moodle: MoodleSimulator, folder: Path) -> None:
         self.moodle = moodle
         self.folder = folder
-        self.store = Store.open(f"sqlite:///{folder / 'state.sqlite'}")
+        self.url = address(folder / "state.sqlite")
+        self.store = Store.open(self.url)
         self.open: list[MoodleConnector] = []
 
     def connector(self, **options: Any) -> MoodleConnector:

@@ -20,6 +20,7 @@ from connectors.tables import open_table
 from jobs.ingest import FeedContext, Incoming, IngestResult, ingest
 from jobs.workforce import FeedQuarantined, workforce
 from mappings.positions import ListedDecisions, PositionFinder
+from tests.databases import databases
 from tests.integration.moodle_people import northwind
 from tests.integration.moodle_people.northwind import AS_OF, SAMPLE
 from tests.integration.moodle_people.site import PEOPLE, Place, place
@@ -52,9 +53,9 @@ class Site:
 
     def after(self, content: bytes) -> tuple[IngestResult, ChangePlan | None]:
         """Return what becomes of a file, and the plan of the night after it; none where nothing may be pushed."""
-        copy = self.here.folder / "copy.sqlite"
-        shutil.copyfile(self.here.folder / "state.sqlite", copy)
-        store = Store.open(f"sqlite:///{copy}")
+        folder = self.here.folder / "copy"
+        folder.mkdir()
+        store = Store.open(databases.copy(self.here.url, folder / "state.sqlite"))
         try:
             result = self.take(store, content)
             try:
@@ -66,8 +67,8 @@ class Site:
             return result, plan
         finally:
             store.close()
-            for left in self.here.folder.glob("copy.sqlite*"):
-                left.unlink()
+            databases.finish(folder)
+            shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from tests.contract.conformance import company
 from tests.contract.conformance.suite import INITIAL
 from tests.contract.totara.test_conformance import NightlyTotara
 from tests.contract.totara.test_connector import OPTIONS
+from tests.databases import address
 from tests.integration.feeds.support import DropServer
 
 
@@ -90,7 +91,7 @@ def made(folder: Path, spool: Path) -> NightlyTotara:
 def as_undisturbed(way: Way, tmp_path: Path) -> None:
     """Assert that the site holds what an undisturbed push leaves, and that a further push writes nothing."""
     calm = made(tmp_path / "calm", tmp_path / "calm" / "spool")
-    other = Way(calm, Store.open(f"sqlite:///{tmp_path / 'calm.sqlite'}"), lambda: _folder(calm))
+    other = Way(calm, Store.open(address(tmp_path / "calm.sqlite")), lambda: _folder(calm))
     other.push()
     other.until_done()
     other.store.close()
@@ -117,7 +118,7 @@ def _folder(site: NightlyTotara) -> FolderDrop:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store of its own."""
-    opened = Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    opened = Store.open(address(tmp_path / "state.sqlite"))
     yield opened
     opened.close()
 

@@ -21,6 +21,7 @@ from jobs.chain import Chain, ChainEnd, claim, conclude
 from jobs.notices import Messenger
 from jobs.schedule import appointments
 from tests.acceptance.program import COMPANY, scales, small_model
+from tests.databases import setting, store_of
 
 START = 1_780_000_000.0
 HOUR, DAY = 3600.0, 86_400.0
@@ -151,6 +152,7 @@ class Nights:
     def load(self) -> Settings:
         """Read the settings."""
         variables = {"MOODLE_URL": self.moodle.url, "MOODLE_TOKEN": self.moodle.token, "NOTIFY": self.address}
+        variables |= setting(store_of(self.folder))
         return load_settings(self.folder, variables)
 
     def fire(self, schedule: str = "hourly") -> dict[str, ChainEnd]:

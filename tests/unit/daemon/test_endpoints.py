@@ -22,11 +22,11 @@ from jobs.steps import StepEnd
 
 
 @pytest.fixture
-def daemon(sqlite_url: str) -> Iterator[tuple[Daemon, str]]:
+def daemon(store_url: str) -> Iterator[tuple[Daemon, str]]:
     """A daemon that has nothing to do for a while, and where it answers."""
     settings = Settings(
         folder=Path(),
-        store=sqlite_url,
+        store=store_url,
         sites={"academy": SiteSettings(url="https://lms.example")},
         daemon=DaemonSettings(listen="127.0.0.1:0"),
         schedules={"rarely": ScheduleSettings(run="pull", cron="0 0 1 1 *")},
@@ -45,10 +45,10 @@ def daemon(sqlite_url: str) -> Iterator[tuple[Daemon, str]]:
     made.close()
 
 
-def test_a_daemon_that_works_says_so_and_counts(daemon: tuple[Daemon, str], sqlite_url: str) -> None:
+def test_a_daemon_that_works_says_so_and_counts(daemon: tuple[Daemon, str], store_url: str) -> None:
     """/healthz and /readyz answer 200 in words; /metrics tells of steps, lag, trouble and the store."""
     made, where = daemon
-    store = Store.open(sqlite_url)
+    store = Store.open(store_url)
     with store.begin() as connection:
         unattended.record_step(connection, "academy", "pull", "done", 1000.0, 2.0, "", well=True)
         unattended.save_trouble(connection, unattended.Trouble("academy", 3, True, 1.0, 2.0, 3.0, "no"))
@@ -69,6 +69,7 @@ def test_a_daemon_that_works_says_so_and_counts(daemon: tuple[Daemon, str], sqli
     assert requests.get(where + "/", timeout=5).status_code == 404
 
 
+@pytest.mark.sqlite_only("takes a file away")
 def test_a_store_that_is_away_makes_it_not_ready_but_leaves_it_alive(tmp_path: Path) -> None:
     """Restarting the daemon would not help, so /healthz stays well; /readyz and the figures tell."""
     path = tmp_path / "state.sqlite"

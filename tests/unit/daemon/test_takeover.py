@@ -40,7 +40,7 @@ def began(store: Store, holder: str, state: str = "running") -> None:
     ],
 )
 def test_a_chain_is_taken_up_where_whoever_began_it_is_gone(
-    sqlite_url: str,
+    store_url: str,
     monkeypatch: pytest.MonkeyPatch,
     holder: str,
     state: str,
@@ -51,7 +51,7 @@ def test_a_chain_is_taken_up_where_whoever_began_it_is_gone(
     put off: done again, once. What another one is still at: not."""
     simulated = Simulated(START)
     monkeypatch.setattr(apscheduler.schedulers.base, "datetime", simulated.as_datetime())
-    store = Store.open(sqlite_url)
+    store = Store.open(store_url)
     began(store, holder, state)
     if seen is not None:
         with store.begin() as connection:
@@ -63,7 +63,7 @@ def test_a_chain_is_taken_up_where_whoever_began_it_is_gone(
         return ChainEnd("done", "")
 
     clock = Clock(now=lambda: simulated.now, sleep=lambda _seconds: None)
-    made = Driven(lambda: settings_of(sqlite_url), clock, queue.SimpleQueue(), Stepped, run)
+    made = Driven(lambda: settings_of(store_url), clock, queue.SimpleQueue(), Stepped, run)
     made.begin()
     made.step()
     assert ran == ([START - 3600] if taken else [])

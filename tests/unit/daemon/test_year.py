@@ -143,7 +143,7 @@ def settings_of(store: str) -> Settings:
 )
 @pytest.mark.usefixtures("unsynced")
 def test_every_firing_happens_once(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, first: str, last: str, at_least: int
+    store_url: str, monkeypatch: pytest.MonkeyPatch, first: str, last: str, at_least: int
 ) -> None:
     """Two daemons share the work, wake late, are restarted by turns, and meet a clock that is set back: each firing
     that the wall clocks of three zones ask for happens once, with every change of the clock."""
@@ -159,7 +159,7 @@ def test_every_firing_happens_once(
 
     def daemon() -> Driven:
         clock = Clock(now=lambda: simulated.now, sleep=lambda _seconds: None)
-        made = Driven(lambda: settings_of(sqlite_url), clock, queue.SimpleQueue(), Stepped, run)
+        made = Driven(lambda: settings_of(store_url), clock, queue.SimpleQueue(), Stepped, run)
         made.begin()
         return made
 

@@ -100,10 +100,9 @@ def test_a_template_puts_texts_dates_and_words_together() -> None:
     assert written("{email}", email=None) == ""
 
 
-def test_the_command_line_works_on_such_a_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_works_on_such_a_site(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """check, plan, push: the file lies in the folder, the outcome is pending; once it is gone the plan is empty."""
-    _write(tmp_path, more='"Words" = "{description}"')
-    monkeypatch.chdir(tmp_path)
+    _write(home, more='"Words" = "{description}"')
     monkeypatch.delenv("MOODLE_URL", raising=False)
     company = str(Path(__file__).parent.parent.parent.parent / "samples" / "company")
 
@@ -116,7 +115,7 @@ def test_the_command_line_works_on_such_a_site(tmp_path: Path, monkeypatch: pyte
     assert code == 10
     assert plan["counts"] == {"competency": {"create": 2495}}
     assert run("push", "--yes", "--initial")[0] == 5
-    path = tmp_path / "outbox" / "competencies.csv"
+    path = home / "outbox" / "competencies.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter=";"))
     assert len(rows) == 2495
@@ -124,7 +123,7 @@ def test_the_command_line_works_on_such_a_site(tmp_path: Path, monkeypatch: pyte
     path.unlink()
     assert run("push", "--yes")[0] == 0
     assert run("plan")[0] == 0
-    assert list((tmp_path / "outbox").iterdir()) == []
+    assert list((home / "outbox").iterdir()) == []
 
 
 def test_the_example_that_init_writes_works(tmp_path: Path) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-import shutil
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from bridge.feed_settings import FeedSettings
 from bridge.store import Store, feeds, roster
 from connectors.tables import open_table
 from jobs.ingest import FeedContext, Incoming, IngestResult, ingest, release
+from tests.databases import address, databases
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "company"
 TODAY = dt.date(2026, 12, 31)
@@ -97,7 +95,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
 
     def make(settings: FeedSettings | None = None, store: Store | None = None, **context: Any) -> Desk:
         if store is None:
-            store = Store.open(f"sqlite:///{tmp_path / f'state{len(stores)}.sqlite'}")
+            store = Store.open(address(tmp_path / f"state{len(stores)}.sqlite"))
             stores.append(store)
         name = context.pop("name", "hr")
         return Desk(store, tmp_path, FeedContext(name, settings or FeedSettings(), **context))
@@ -114,30 +112,28 @@ def desk(make_desk: Callable[..., Desk]) -> Desk:
 
 
 @pytest.fixture(scope="session")
-def days(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Stores of the sample company after its first and its second day, to be copied."""
+def days(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
+    """Addresses of stores of the sample company after its first and its second day, to be copied."""
     folder = tmp_path_factory.mktemp("days")
-    store = Store.open(f"sqlite:///{folder / 'growing.sqlite'}")
+    growing = address(folder / "growing.sqlite")
+    store = Store.open(growing)
     desk = Desk(store, folder, FeedContext("hr", FeedSettings(encoding="cp1252"), units=sample_units()))
-    found: dict[int, Path] = {}
+    found: dict[int, str] = {}
     for day in (1, 2):
         desk.take(SAMPLE / f"hris_people_day{day}.csv")
-        found[day] = folder / f"day{day}.sqlite"
-        with closing(sqlite3.connect(folder / "growing.sqlite")) as raw:
-            raw.execute("VACUUM INTO ?", (str(found[day]),))
+        store.close()
+        found[day] = databases.copy(growing, folder / f"day{day}.sqlite")
     store.close()
     return found
 
 
 @pytest.fixture
-def copies(days: dict[int, Path], tmp_path: Path) -> Iterator[Callable[[int], Desk]]:
+def copies(days: dict[int, str], tmp_path: Path) -> Iterator[Callable[[int], Desk]]:
     """Make a desk of the sample company as it is after a day."""
     stores: list[Store] = []
 
     def make(day: int) -> Desk:
-        path = tmp_path / f"copy{len(stores)}.sqlite"
-        shutil.copyfile(days[day], path)
-        stores.append(Store.open(f"sqlite:///{path}"))
+        stores.append(Store.open(databases.copy(days[day], tmp_path / f"copy{len(stores)}.sqlite")))
         context = FeedContext("hr", FeedSettings(encoding="cp1252"), units=sample_units())
         return Desk(stores[-1], tmp_path, context)
 

@@ -7,11 +7,9 @@ import itertools
 import random
 import resource
 import shutil
-import sqlite3
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from bridge.model import PersonStatus
 from bridge.store import Store
 from jobs.ingest import FeedContext, IngestResult
 from jobs.workforce import FeedQuarantined, workforce
+from tests.databases import SQLITE, address, databases
 
 from .conftest import HEADERS, SAMPLE, TODAY, Desk, sample_units
 
@@ -118,7 +117,7 @@ MOST_MEMORY = 100 * 1024 * 1024
 class Company:
     """A part of the sample company, known as of its first day, and the file of its second."""
 
-    store: Path
+    store: str
     second_day: bytes
     cost: float
     """Seconds of computing that the undamaged second day takes."""
@@ -129,25 +128,26 @@ def first_lines(day: int) -> bytes:
     return b"".join((SAMPLE / f"hris_people_day{day}.csv").read_bytes().splitlines(keepends=True)[: PEOPLE + 1])
 
 
-def desk_at(path: Path, folder: Path) -> Desk:
+def desk_at(store: str, folder: Path) -> Desk:
     """Return a desk on a store."""
     context = FeedContext("hr", FeedSettings(encoding="cp1252"), units=sample_units())
-    return Desk(Store.open(f"sqlite:///{path}"), folder, context)
+    return Desk(Store.open(store), folder, context)
 
 
 @pytest.fixture(scope="session")
 def company_of_400(tmp_path_factory: pytest.TempPathFactory) -> Company:
     """The first 400 people, and what their second day costs when nothing is wrong with it."""
     folder = tmp_path_factory.mktemp("company")
-    desk = desk_at(folder / "growing.sqlite", folder)
+    growing = address(folder / "growing.sqlite")
+    desk = desk_at(growing, folder)
     desk.take_bytes(first_lines(1))
-    with closing(sqlite3.connect(folder / "growing.sqlite")) as raw:
-        raw.execute("VACUUM INTO ?", (str(folder / "day1.sqlite"),))
+    desk.store.close()
+    day1 = databases.copy(growing, folder / "day1.sqlite")
     start = time.process_time()
     assert desk.take_bytes(first_lines(2)).state == "accepted"
     cost = time.process_time() - start
     desk.store.close()
-    return Company(folder / "day1.sqlite", first_lines(2), cost)
+    return Company(day1, first_lines(2), cost)
 
 
 def survive(company: Company, folder: Path, seed: int, damages: tuple[Damage, ...]) -> None:
@@ -156,9 +156,9 @@ def survive(company: Company, folder: Path, seed: int, damages: tuple[Damage, ..
     content = company.second_day
     for damage in chance.sample(damages, chance.choice((1, 1, 2)) if len(damages) > 1 else 1):
         content = damage(chance, content) or b"\n"
-    path = folder / f"{seed}.sqlite"
-    shutil.copyfile(company.store, path)
-    desk = desk_at(path, folder)
+    place = folder / str(seed)
+    place.mkdir()
+    desk = desk_at(databases.copy(company.store, place / "state.sqlite"), folder)
     start = time.process_time()
     result = desk.take_bytes(content)
     assert time.process_time() - start < LONGEST * max(company.cost, 0.05), f"seed {seed}"
@@ -176,7 +176,8 @@ def survive(company: Company, folder: Path, seed: int, damages: tuple[Damage, ..
         left = sum(one.status is PersonStatus.TERMINATED for one in there.people)
         assert left <= result.terminated, f"seed {seed}: somebody left whom no row calls terminated"
     desk.store.close()
-    path.unlink()  # the sweep makes thousands of them
+    databases.finish(place)
+    shutil.rmtree(place)  # the sweep makes thousands of them
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -235,9 +236,9 @@ _FRESH = itertools.count()
 
 
 @pytest.fixture
-def shared_store() -> Iterator[Store]:
-    """A store in memory; each example has a feed of its own in it."""
-    store = Store.open("sqlite://")
+def shared_store(tmp_path: Path) -> Iterator[Store]:
+    """A store, in memory where SQLite is chosen; each example has a feed of its own in it."""
+    store = Store.open("sqlite://" if databases.kind == SQLITE else address(tmp_path / "state.sqlite"))
     yield store
     store.close()
 

@@ -167,10 +167,9 @@ def test_limits_on_an_sftp_server_reach_the_connection(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
+def office(home: Path) -> Office:
     """A folder in which commands are run."""
-    monkeypatch.chdir(tmp_path)
-    return Office(tmp_path)
+    return Office(home)
 
 
 def test_one_feeds_trouble_does_not_keep_another_from_being_taken_in(office: Office) -> None:

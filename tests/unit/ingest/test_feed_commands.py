@@ -55,10 +55,9 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
+def office(home: Path) -> Office:
     """A folder in which commands are run."""
-    monkeypatch.chdir(tmp_path)
-    return Office(tmp_path)
+    return Office(home)
 
 
 def test_three_nights_from_the_drop_to_the_release(office: Office) -> None:

@@ -123,6 +123,7 @@ def test_two_programs_may_open_a_new_store_at_once(empty_url: str) -> None:
     assert [code for _, code in ended] == [0, 0], ended
 
 
+@pytest.mark.sqlite_only("about the store's file")
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     """The store names people: nobody else on the machine reads it, its log included."""
     path = tmp_path / "new" / "state.sqlite"
@@ -156,22 +157,22 @@ def test_reading_waits_for_nobody(any_store: Store) -> None:
             assert journal.runs(reading) == []
 
 
-def test_what_is_committed_outlives_the_process_that_is_killed(tmp_path: Path) -> None:
+def test_what_is_committed_outlives_the_process_that_is_killed(any_url: str) -> None:
     """A SIGKILL right after the end of a block loses nothing of it, and nothing of the next stays."""
-    url = f"sqlite:///{tmp_path / 'state.sqlite'}"
     program = (
         "import os\nfrom bridge.store import Store, journal\n"
-        f"store = Store.open({url!r})\n"
+        f"store = Store.open({any_url!r})\n"
         "with store.begin() as c: journal.start_run(c, 'here', 'push', 1.0)\n"
         "with store.begin() as c:\n    journal.start_run(c, 'here', 'pull', 2.0)\n    os.kill(os.getpid(), 9)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
-    store = Store.open(url)
+    store = Store.open(any_url)
     with store.read() as connection:
         assert [run.verb for run in journal.runs(connection)] == ["push"]
     store.close()
 
 
+@pytest.mark.sqlite_only("addresses of both kinds that cannot be opened")
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -187,6 +188,7 @@ def test_a_store_that_cannot_be_opened_is_a_sentence_without_the_password(url: s
     assert "sesame" not in str(caught.value)
 
 
+@pytest.mark.sqlite_only("about the store's file")
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     """Pointing the store at any other file does not destroy it."""
     path = tmp_path / "letter.txt"
@@ -196,6 +198,7 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     assert path.read_text().startswith("Dear administrator")
 
 
+@pytest.mark.sqlite_only("about SQLite's locks")
 def test_two_writers_of_one_file_wait_for_each_other(sqlite_url: str) -> None:
     """A second connection's write begins when the first one's transaction has ended."""
     one, other = Store.open(sqlite_url), Store.open(sqlite_url)

@@ -21,6 +21,7 @@ from bridge.sync.policy import Policy, Stance
 from connectors.memory import Mode
 from connectors.memory.connector import MemoryLms
 from tests.contract.conformance import company
+from tests.databases import address
 from tests.unit.sync.engine import FREE, Here, Killed, Wrapped, creations, ordered, snapshot
 
 
@@ -122,11 +123,9 @@ BOUNDARIES: list[tuple[Boundary, int]] = [
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the LMS holds after the first load and after the busy day, when nothing goes wrong."""
-    path = tmp_path_factory.mktemp("plain") / "state.sqlite"
-    path.write_bytes(sqlite_template.read_bytes())
-    store = Store.open(f"sqlite:///{path}")
+    store = Store.open(address(tmp_path_factory.mktemp("plain") / "state.sqlite"))
     here = Here(store)
     here.push()
     first = here.held()
@@ -349,16 +348,16 @@ push("here", port, Store.open(url), Desired(changed()), FREE, Clock())
     ("moment", "number"), [("after-intent", 2), ("after-write", 4), ("before-record", 1), ("in-record", 2)]
 )
 def test_a_process_that_is_really_killed_is_made_good_by_the_next(
-    sqlite_url: str, tmp_path: Path, uninterrupted: dict[str, Any], moment: str, number: int
+    store_url: str, tmp_path: Path, uninterrupted: dict[str, Any], moment: str, number: int
 ) -> None:
     """SIGKILL: no handler, no goodbye, the lease still held. The next run begins at once and ends whole."""
-    store = Store.open(sqlite_url)
+    store = Store.open(store_url)
     here = Here(store)
     here.push()
     path = tmp_path / "shelf.pickle"
     path.write_bytes(pickle.dumps(here.shelf))
     ended = subprocess.run(
-        [sys.executable, "-c", DYING_PROCESS, str(path), sqlite_url, moment, str(number)],
+        [sys.executable, "-c", DYING_PROCESS, str(path), store_url, moment, str(number)],
         check=False,
         cwd=Path.cwd(),
         capture_output=True,

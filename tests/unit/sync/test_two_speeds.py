@@ -28,6 +28,7 @@ from bridge.store import Store, journal
 from bridge.sync.clock import Clock
 from bridge.sync.push import PushReport, preview, push
 from bridge.sync.running import Rules
+from tests.databases import address
 
 UNITS = KindSpec("unit", "unit", "units", Removal.RETIRE)
 JOBS = KindSpec("job", "job", "jobs", Removal.CLOSE, answers_at_once=True)
@@ -110,7 +111,7 @@ class TwoSpeeds:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store of its own."""
-    opened = Store.open(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    opened = Store.open(address(tmp_path / "state.sqlite"))
     yield opened
     opened.close()
 

@@ -27,6 +27,7 @@ from mappings.titles.decisions import (
     undo,
 )
 from mappings.titles.legacy import LegacyGroup
+from tests.databases import address
 
 NOW = dt.datetime(2026, 11, 1, 9, 0, tzinfo=dt.UTC)
 CATALOGUE = Catalogue(
@@ -134,7 +135,7 @@ def test_impact_counts_moves_families_levels_and_lost_plans() -> None:
 
 def test_the_store_keeps_decisions_as_they_were_made(tmp_path: object) -> None:
     """Every field comes back; ids grow."""
-    store = Store.open(f"sqlite:///{tmp_path}/s.sqlite")
+    store = Store.open(address(tmp_path / "s.sqlite"))
     try:
         log = StoredLog(store)
         made = placed("Köchin", "Küche", "A", 3, reason="wie besprochen", effective=dt.date(2027, 1, 1), batch="w@1")

@@ -20,6 +20,7 @@ from mappings.titles.decisions import Verdict, answers, standing
 from mappings.titles.legacy import LegacyGroup, read_legacy
 from mappings.titles.review import COLUMNS
 from mappings.titles.suggest import Suggester
+from tests.databases import address
 
 NOW = dt.datetime(2026, 11, 1, 9, 0, tzinfo=dt.UTC)
 CATALOGUE = Catalogue(
@@ -37,7 +38,7 @@ COLUMN = {heading: number for number, heading in enumerate(COLUMNS, start=1)}
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A store of its own."""
-    return Store.open(f"sqlite:///{tmp_path}/s.sqlite")
+    return Store.open(address(tmp_path / "s.sqlite"))
 
 
 def write(path: Path, store: Store) -> Path:

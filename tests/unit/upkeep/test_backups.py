@@ -189,6 +189,7 @@ def test_a_backup_of_an_older_schema_is_brought_up_to_date(
         reopened.close()
 
 
+@pytest.mark.sqlite_only("about copies of the store's file")
 @pytest.mark.parametrize("what", ["text", "cut", "flipped", "other", "missing"])
 def test_what_is_no_whole_backup_is_refused_before_anything_is_touched(
     sqlite_url: str, tmp_path: Path, what: str
@@ -219,6 +220,7 @@ def test_what_is_no_whole_backup_is_refused_before_anything_is_touched(
     store.close()
 
 
+@pytest.mark.sqlite_only("about both kinds at once")
 def test_a_backup_of_the_other_kind_of_store_is_refused(sqlite_url: str, postgres_url: str, tmp_path: Path) -> None:
     """A SQLite file is nothing that PostgreSQL takes, and the other way round."""
     made = {}

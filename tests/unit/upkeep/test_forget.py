@@ -147,6 +147,7 @@ def test_nothing_of_a_person_stays_in_the_store(office: Office) -> None:
     assert all(line in after for line in others)
 
 
+@pytest.mark.sqlite_only("about the store's file")
 def test_nothing_of_a_person_stays_in_the_file_of_the_store(store: Store, tmp_path: Path) -> None:
     """Also not in the free space, where deleted rows lie until something is written over them."""
     office = Office(store, tmp_path)
@@ -158,6 +159,7 @@ def test_nothing_of_a_person_stays_in_the_file_of_the_store(store: Store, tmp_pa
         assert not [word for word in WORDS[1:] if word.encode() in content], path.name
 
 
+@pytest.mark.sqlite_only("about SQLite's locks")
 def test_a_database_that_cannot_be_written_anew_now_is_told(store: Store, tmp_path: Path) -> None:
     """Somebody reads for long: the rows are gone all the same, and the rest is said in words."""
     office = Office(store, tmp_path)
