@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test gnupg postgresql bench sweep lint types docs lock clean
+.PHONY: demo test test-postgresql gnupg postgresql bench sweep lint types docs lock clean
 demo: $(STAMP)
 	$(BIN)/lms-bridge demo
 
 test: $(STAMP) gnupg postgresql lint types
 	$(BIN)/python -m pytest -n 2 -m "not bench and not sweep"
+
+# The same tests with every store on a real PostgreSQL, but for the few that are about SQLite's file alone.
+test-postgresql: $(STAMP) gnupg postgresql
+	$(BIN)/python -m pytest -n 2 --dist worksteal --database postgresql -m "not bench and not sweep"
 
 # The tests of PGP feeds make keys and encrypt with a real GnuPG.
 gnupg:
@@ -22,7 +26,7 @@ postgresql:
 bench: $(STAMP)
 	$(BIN)/python -m pytest -m bench -s -p no:xdist tests/bench
 
-sweep: $(STAMP)
+sweep: $(STAMP) test-postgresql
 	$(BIN)/python -m pytest -m sweep -s
 
 lint: $(STAMP)

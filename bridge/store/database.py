@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,8 @@ class Store:
             engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
             if engine.dialect.name == "sqlite":
                 _tune_sqlite(engine)
+            else:
+                _show_nul(engine)
             try:
                 _upgrade(engine)
             except BaseException:
@@ -144,6 +146,33 @@ def _tune_sqlite(engine: Engine) -> None:
         # A writer takes the lock at once: taking it half-way through a transaction fails instead of waiting.
         reads_only = connection.get_execution_options().get("bridge_reads_only", False)
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def without_nul(value: Any) -> Any:
+    """Return a value as PostgreSQL takes it: it holds no NUL in text, so that one shows as the picture of one (␀).
+
+    A file that is no table, or an answer cut to pieces, brings such a character, and what was wrong with it is to be
+    written down all the same.
+    """
+    return value.replace("\0", "\u2400") if isinstance(value, str) and "\0" in value else value
+
+
+def _show_nul(engine: Engine) -> None:
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
+    def before(
+        _connection: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool
+    ) -> tuple[str, Any]:
+        return statement, [_shown(one) for one in parameters] if many else _shown(parameters)
+
+
+def _shown(parameters: Any) -> Any:
+    """Return the parameters of one statement without NUL; the same object where there is none, as nearly always."""
+    values = parameters.values() if isinstance(parameters, Mapping) else parameters
+    if not any(isinstance(value, str) and "\0" in value for value in values):
+        return parameters
+    if isinstance(parameters, Mapping):
+        return {name: without_nul(value) for name, value in parameters.items()}
+    return tuple(without_nul(value) for value in parameters)
 
 
 MIGRATIONS = Path(__file__).parent / "migrations"

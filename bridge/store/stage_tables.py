@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Table, Text, and_
 
 from bridge.roster import RosterRow
+from bridge.store.database import without_nul
 from bridge.store.feed_tables import AbsenceRow, RosterTable
 from bridge.store.state import table_of
 
@@ -94,7 +95,7 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
         driver: Any = connection.connection.driver_connection
         with driver.cursor() as cursor, cursor.copy(f"COPY {quote(table.name)} ({names}) FROM STDIN") as copy:
             for row in rows:
-                copy.write_row(row)
+                copy.write_row([without_nul(value) for value in row])
         return
     marks = ", ".join("?" * len(columns))
     statement = f"INSERT INTO {quote(table.name)} ({names}) VALUES ({marks})"  # noqa: S608  names from this module

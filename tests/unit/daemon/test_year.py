@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import queue
 import random
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -86,7 +87,8 @@ def unsynced() -> Iterator[None]:
     """Have SQLite not wait for the disk: ten thousand firings are many commits."""
 
     def connected(raw: Any, _record: Any) -> None:
-        raw.execute("PRAGMA synchronous = OFF")
+        if isinstance(raw, sqlite3.Connection):
+            raw.execute("PRAGMA synchronous = OFF")
 
     event.listen(Engine, "connect", connected)
     yield

@@ -17,10 +17,9 @@ DIRTY = SAMPLE / "hris_people_day3_dirty.csv"
 
 
 @pytest.fixture
-def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
+def office(home: Path) -> Office:
     """A folder in which commands are run, after the company's first two days and the third one's release."""
-    monkeypatch.chdir(tmp_path)
-    here = Office(tmp_path)
+    here = Office(home)
     for day in ("day1", "day2", "day3_dirty"):
         here.run("ingest", "--file", str(SAMPLE / f"hris_people_{day}.csv"), "--as-of", "2026-12-31")
     here.run("feed", "release", "hr", "--partial", "--reason", "ward lists", "--as-of", "2026-12-31")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sqlite3
 import stat
 import subprocess
@@ -18,11 +19,14 @@ from sqlalchemy import create_engine, insert, inspect, select, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
+from bridge.feed_settings import FeedSettings
 from bridge.ports import FixConfiguration
 from bridge.store import Store, StoreFault, database, journal
 from bridge.store.database import alembic_config, known_revisions
+from bridge.store.stage_tables import insert_rows
 from bridge.store.state import load_base, table_of
 from bridge.store.tables import RunRow
+from jobs.ingest import FeedContext, Incoming, ingest
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -226,3 +230,24 @@ def test_a_database_that_fails_in_use_is_told_in_words(any_store: Store) -> None
     assert "run this again" in str(told.value)
     assert "Ada" not in str(told.value)
     assert "INSERT" not in str(told.value)
+
+
+def test_a_nul_in_a_text_stops_nothing(any_store: Store) -> None:
+    """What a broken file or answer brings is written down on both databases: by one statement, by many, in bulk."""
+    runs = table_of(RunRow)
+    told = {"site": "x", "verb": "y", "state": "z", "started_at": 0.0, "counts": ""}
+    with any_store.begin() as connection:
+        connection.execute(insert(runs), {**told, "message": "one\0"})
+        connection.execute(insert(runs), [{**told, "message": text} for text in ("many\0", "plain")])
+        insert_rows(connection, runs, (*told, "message"), [(*told.values(), "bulk\0")])
+        found = connection.execute(select(runs.c.message).order_by(runs.c.id)).scalars().all()
+    assert [text.replace("\0", "\u2400") for text in found] == ["one␀", "many␀", "plain", "bulk␀"]
+
+
+@pytest.mark.parametrize("content", [b"a\0b,c\n1\n", b"\0\0\0\0", bytes(range(256)) * 8])
+def test_rows_that_are_none_are_refused_on_both_databases(any_store: Store, tmp_path: Path, content: bytes) -> None:
+    """With what was found in them, and no fault of the database's."""
+    path = tmp_path / "people.csv"
+    path.write_bytes(b"employee_id,first_name,last_name,email\n" + content)
+    taken = ingest(any_store, FeedContext("hr", FeedSettings()), Incoming.of_path(path), dt.date(2026, 12, 31))
+    assert (taken.created, taken.rejected) == (0, taken.rows)

@@ -24,6 +24,7 @@ from bridge.sync.clock import Clock
 from bridge.sync.lease import SiteBusy
 from jobs import backups
 from jobs.backups import back_up, put_back
+from tests.databases import PASSWORD
 
 NOW = 1_800_000_000.0
 CLOCK = Clock(now=lambda: NOW)
@@ -242,7 +243,7 @@ def test_without_the_programs_of_postgresql_the_message_says_what_to_run(
 ) -> None:
     """Word for word, and without the password."""
     monkeypatch.setattr(backups, "_program", lambda _name, _engine: None)
-    store = Store.open(postgres_url.replace("bridge@", "bridge:s3cret@"))
+    store = Store.open(postgres_url)
     settings = Settings(folder=tmp_path, store=postgres_url, sites={}, feeds={}, variables={})
     with pytest.raises(FixConfiguration, match="pg_dump --dbname=") as told:
         back_up(store, settings, tmp_path / "copy", CLOCK)
@@ -261,13 +262,13 @@ def test_the_password_of_the_database_stands_in_no_list_of_processes(
     fake.write_text(f'#!/bin/sh\necho "$@" > {seen}\necho "$PGPASSWORD" >> {seen}\nexit 1\n', "utf-8")
     fake.chmod(0o700)
     monkeypatch.setattr(backups, "_program", lambda _name, _engine: fake)
-    store = Store.open(postgres_url.replace("bridge@", "bridge:s3cret@"))
+    store = Store.open(postgres_url)
     settings = Settings(folder=tmp_path / "home", store=postgres_url, sites={}, feeds={}, variables={})
     with pytest.raises(Exception, match="pg_dump failed") as told:
         back_up(store, settings, tmp_path / "copy", CLOCK)
     arguments, password = seen.read_text("utf-8").splitlines()
-    assert "s3cret" not in arguments + str(told.value)
-    assert password == "s3cret"
+    assert PASSWORD not in arguments + str(told.value)
+    assert password == PASSWORD
     store.close()
 
 

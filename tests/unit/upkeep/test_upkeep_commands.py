@@ -14,11 +14,10 @@ from tests.unit.ingest.test_feed_commands import Office
 
 
 @pytest.fixture
-def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
+def office(home: Path) -> Office:
     """A folder in which commands are run, with twenty people taken in."""
-    monkeypatch.chdir(tmp_path)
-    here = Office(tmp_path)
-    (tmp_path / "bridge.toml").write_text('[feeds.hr]\npath = "drop"\ninterval = 0\n', "utf-8")
+    here = Office(home)
+    (home / "bridge.toml").write_text('[feeds.hr]\npath = "drop"\ninterval = 0\n', "utf-8")
     (here.drop / "people.csv").write_bytes(content(ROWS))
     assert here.run("ingest")[0] == 0
     return here
