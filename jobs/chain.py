@@ -17,7 +17,7 @@ from bridge.store.unattended import Trouble
 from bridge.sync.clock import Clock
 from jobs import health
 from jobs.notices import FAILURE, RECOVERY, Telling, note
-from jobs.schedule import HOUSE, Appointment
+from jobs.schedule import Appointment, feeds_of_site
 from jobs.steps import BUSY, FAILED, PARTIAL, QUARANTINED, REFUSED, STOPPED, Circumstances, StepEnd, run_step
 
 SKIPPED, POSTPONED = "skipped", "postponed"
@@ -93,20 +93,11 @@ class Chain:
 
     def _circumstances(self) -> Circumstances:
         schedule = self.settings.schedules.get(self.appointment.schedule)
-        feeds = (schedule.feeds if schedule else ()) or self._feeds_of_site()
+        feeds = (schedule.feeds if schedule else ()) or feeds_of_site(self.settings, self.appointment.site)
         timing = self.appointment.timing
         return Circumstances(
             self.settings, self.store, self.appointment.site, feeds, timing.zone, self.clock, self.stop
         )
-
-    def _feeds_of_site(self) -> tuple[str, ...]:
-        if self.appointment.site == HOUSE:
-            return ()
-        # A push takes the same people: those of the feeds it names, or all where there is one site only.
-        own = self.settings.sites[self.appointment.site].feeds
-        if own is None:
-            own = tuple(self.settings.feeds if len(self.settings.sites) == 1 else ())
-        return tuple(name for name in own if name in self.settings.feeds)
 
     def _step(self, step: str, here: Circumstances) -> StepEnd:
         subject = _subject(step, here.site)
@@ -189,7 +180,8 @@ class Chain:
         told = self._forget(f"failed:{subject}", f"broken:{subject}", f"slow:{subject}", f"access:{subject}")
         _log.info("site is well again", failures=before.failures, since=_when(before.since))
         if told:
-            text = f"Works again after {_times(before.failures)} since {_when(before.since)}. {before.reason}"
+            had = f"had failed {_times(before.failures)} {'on' if before.failures == 1 else 'since'}"
+            text = f"Works again. It {had} {_when(before.since)}; what it said then: {before.reason}"
             tell = Telling(f"recovered:{subject}:{before.since:.0f}", RECOVERY, site, text, "Nothing.")
             note(self.store, self.settings.daemon.notify, [tell], self.clock.now())
 
@@ -222,14 +214,18 @@ def _about_trouble(bad: StepEnd, site: str, trouble: Trouble, steps: int) -> lis
     """Return what to tell of a site that failed."""
     subject, again = trouble.site, _when(trouble.next_try)
     if trouble.open:
+        feeds = bad.step == "ingest"
+        whose = "The server of a feed" if feeds else "The LMS"
+        mended = "take them in once by hand: `lms-bridge ingest`" if feeds else f"run `lms-bridge check --site {site}`"
         return [
             Telling(
                 f"access:{subject}",
                 FAILURE,
                 site,
-                f"The LMS does not let the bridge in ({bad.step}). {bad.message}",
-                f"Renew the token or the account, then `lms-bridge check --site {site}`. Until then it is tried once a "
-                f"day only (next: {again}); a reload of the daemon tries at once.",
+                f"{whose} does not let the bridge in ({bad.step}). {bad.message}",
+                "Renew the token, password or account that has ended, put what is new where the settings say it is "
+                f"(.env, for example), then {mended}. After that it runs at its next time again; until then it is "
+                f"tried once a day only, next from {again} on.",
             )
         ]
     found = [

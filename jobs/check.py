@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bridge.model import Desired
 from bridge.ports import Capabilities, Checklist, Finding, Inspector, Remark, Severity
-from bridge.store import feeds
+from bridge.store import feeds, unattended
 from bridge.sync.clock import Clock
 from connectors.moodle.framework_csv import scale_file
 from jobs.desired import Wish, feeds_of, wanted
@@ -22,6 +22,8 @@ class CheckReport:
     capabilities: Capabilities
     waits: tuple[Remark, ...] = ()
     """What the model needs and somebody has to do by hand in the LMS."""
+    tried_again: bool = False
+    """True where unattended work had been kept away because the LMS did not let it in, and now is no longer."""
 
     @property
     def ok(self) -> bool:
@@ -29,21 +31,32 @@ class CheckReport:
         return not any(finding.blocking and not finding.ok for finding in self.capabilities.findings)
 
 
-def check(place: Workplace, model: Path | None) -> CheckReport:
-    """Ask the site what it is, and with a model also whether that model can go there. Writes nothing."""
+def check(place: Workplace, model: Path | None, clock: Clock | None = None) -> CheckReport:
+    """Ask the site what it is, and with a model also whether that model can go there. Writes nothing there."""
     capabilities = place.port.probe()
+    tried_again = _let_in(place, (clock or Clock()).now())
     # A port is asked for what else it offers as any object.
     port: object = place.port
     more = tuple(port.inspect()) if isinstance(port, Inspector) else ()
     capabilities = replace(capabilities, findings=(*capabilities.findings, *more, *_feeds(place)))
     if model is None and not place.settings.model:
-        return CheckReport(capabilities)
+        return CheckReport(capabilities, tried_again=tried_again)
     desired = _architecture(place, model)
     if isinstance(port, Checklist):
         capabilities = replace(capabilities, findings=(*capabilities.findings, *port.checklist(desired)))
     translation = place.port.translate(desired)
     waits = tuple(remark for remark in translation.remarks if remark.severity is not Severity.NOTE)
-    return CheckReport(capabilities, waits)
+    return CheckReport(capabilities, waits, tried_again)
+
+
+def _let_in(place: Workplace, now: float) -> bool:
+    """Let unattended work try the site at its next time, where it is kept away because it was not let in."""
+    with place.store.read() as connection:
+        trouble = unattended.trouble(connection, place.site)
+    if trouble is None or not trouble.open:
+        return False
+    with place.store.begin() as connection:
+        return unattended.let_try(connection, now, place.site)
 
 
 def _architecture(place: Workplace, model: Path | None) -> Desired:

@@ -349,7 +349,7 @@ class Daemon:
         with self._lock:
             self._active.add(one.name)
         try:
-            settings = self._settings
+            settings = self._settings_for(one.site)
             stop = self._asked_to_stop
             chain = Chain(settings, self._store, one, due.moment, self._clock, stop, self._metrics.step)
             with bound_contextvars(run=chain.name):
@@ -369,6 +369,21 @@ class Daemon:
         finally:
             with self._lock:
                 self._active.discard(one.name)
+
+    def _settings_for(self, site: str) -> Settings:
+        """Return the settings to run a chain by: read afresh where its site did not let us in, since a new token may
+        stand there by now and nobody has to tell the daemon."""
+        try:
+            with self._store.read() as connection:
+                found = [unattended.trouble(connection, subject) for subject in (site, f"{site}:feeds")]
+            if not any(trouble is not None and trouble.open for trouble in found):
+                return self._settings
+            fresh = self._load()
+        except BridgeError as error:
+            _log.warning("settings not read again", says=str(error), remedy="the settings from before go on")
+            return self._settings
+        known = site in fresh.sites and fresh.store == self._settings.store
+        return fresh if known else self._settings
 
     def _take(self, due: Due, chain: Chain) -> bool:
         """Take a firing for this daemon; waits for a store that is away as long as the firing's grace allows."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from bridge.settings import Settings
 from bridge.store import Store, journal, unattended
 from bridge.store.unattended import Trouble
+from jobs.schedule import feeds_of_site
 
 WELL = ("done", "pending")
 """States of runs after which a site is well."""
@@ -60,6 +62,15 @@ def failed(
         )
         unattended.save_trouble(connection, trouble)
     return trouble
+
+
+def feeds_reached(store: Store, settings: Settings, names: Collection[str], now: float) -> None:
+    """Let unattended work try feeds again at its next time, where a person has reached all of a site's by hand."""
+    for site in settings.sites:
+        own = feeds_of_site(settings, site)
+        if own and set(own) <= set(names):
+            with store.begin() as connection:
+                unattended.let_try(connection, now, f"{site}:feeds")
 
 
 def well(store: Store, site: str) -> Trouble | None:

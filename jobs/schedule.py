@@ -226,6 +226,16 @@ def timetable(settings: Settings) -> list[Appointment]:
     return [*found, by_itself] if found and by_itself else found
 
 
+def feeds_of_site(settings: Settings, site: str) -> tuple[str, ...]:
+    """Return the feeds that `ingest` takes in for a site where its schedule names none: those it pushes people of."""
+    if site == HOUSE:
+        return ()
+    own = settings.sites[site].feeds
+    if own is None:
+        own = tuple(settings.feeds if len(settings.sites) == 1 else ())
+    return tuple(name for name in own if name in settings.feeds)
+
+
 def _place_of(schedule: str, site: str, jitter: float) -> float:
     """Return the seconds by which a site begins after the others: by chance, but the same every time and everywhere,
     so that two daemons agree and a person knows when to look."""

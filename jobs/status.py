@@ -133,7 +133,8 @@ def in_words(found: Status) -> Iterator[tuple[str, str | None]]:
         site = trouble.site.replace(":feeds", " (its feeds)")
         yield "", None
         if trouble.open:
-            yield f"{site}: the LMS does not let the bridge in, since {_when(trouble.since)}.", "red"
+            whose = "a feed's server" if trouble.site.endswith(":feeds") else "the LMS"
+            yield f"{site}: {whose} does not let the bridge in, since {_when(trouble.since)}.", "red"
         else:
             yield f"{site}: failed {times} since {_when(trouble.since)}.", "red"
         yield f"  {trouble.reason}", None

@@ -218,7 +218,8 @@ def push(here: Circumstances) -> StepEnd:
     if report.state == "stopped":
         if here.stop():
             return StepEnd("push", STOPPED, says, run_id=report.run_id)
-        return StepEnd("push", FAILED, says, run_id=report.run_id, troubles_site=True)
+        shut_out = report.tally.shut_out
+        return StepEnd("push", FAILED, says, run_id=report.run_id, access=shut_out, troubles_site=True)
     first = "; ".join(f"{one.kind} {one.key}: {one.why}" for one in report.tally.refused[:3])
     tell = Telling(
         f"partial:{here.site}",

@@ -21,6 +21,7 @@ from bridge.store import feeds as stored
 from bridge.store.roster import roll_of
 from bridge.sync.clock import Clock
 from connectors.tables import UnreadableTable
+from jobs import health
 from jobs.feed_check import check_file, store_or_none
 from jobs.feed_desk import context_of, feed_named, ingest_arrivals
 from jobs.ingest import IDENTICAL, Incoming, IngestResult
@@ -175,6 +176,7 @@ def _ingest_arrived(screen: Screen, settings: Settings, store: Store, feed: str 
                 "expired": list(delivery.expired),
             }
         )
+    health.feeds_reached(store, settings, [one["feed"] for one in said if "error" not in one], time.time())
     code = next((one for one in (MISUSED, FAILED, REFUSED, REJECTIONS) if one in codes), 0)
     screen.give({"feeds": said, "exit_code": code})
     return code

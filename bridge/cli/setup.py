@@ -79,6 +79,8 @@ def check(
     for remark in report.waits:
         about = " ".join(part for part in (remark.kind, remark.key) if part)
         screen.say(f"  ..  {about}: {remark.says}")
+    if report.tried_again:
+        screen.say("The LMS lets the bridge in again: unattended work tries this site at its next time.")
     screen.say("Ready." if report.ok else "Not ready: mend what is marked -- in red, then check again.")
     screen.give(
         {
@@ -98,6 +100,7 @@ def check(
                 for one in found.findings
             ],
             "waits": [{"kind": one.kind, "key": one.key, "says": one.says} for one in report.waits],
+            "tried_again": report.tried_again,
         }
     )
     if not report.ok:

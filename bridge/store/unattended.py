@@ -187,9 +187,16 @@ def clear_trouble(connection: Connection, site: str) -> None:
     connection.execute(delete(table).where(table.c.site == site))
 
 
-def let_try(connection: Connection, now: float) -> None:
-    """Let every site in trouble be tried at its next time: somebody may have mended the settings."""
-    connection.execute(update(table_of(HealthRow)).values(next_try=now))
+def let_try(connection: Connection, now: float, site: str | None = None) -> bool:
+    """Let a site in trouble, or every one, be tried at its next time: somebody may have mended it.
+
+    Say whether any was being left alone.
+    """
+    table = table_of(HealthRow)
+    statement = update(table).where(table.c.next_try > now).values(next_try=now)
+    if site is not None:
+        statement = statement.where(table.c.site == site)
+    return bool(connection.execute(statement).rowcount)
 
 
 # --- Notices --------------------------------------------------------------------------------------------------------

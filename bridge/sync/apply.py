@@ -10,6 +10,8 @@ from itertools import groupby
 from sqlalchemy import Connection
 
 from bridge.ports import (
+    AccessEnded,
+    AccessRefused,
     Action,
     BridgeError,
     Capabilities,
@@ -64,6 +66,8 @@ class Tally:
     """What was applied, but not without something to say about it."""
     stopped: str = ""
     """Why the run ended before its end; empty where it did not."""
+    shut_out: bool = False
+    """True where it ended because the LMS no longer let the account in."""
 
     def count(self, *wanted: str) -> int:
         """Return how many changes ended in one of the states."""
@@ -112,6 +116,7 @@ class Applier:
                 self._apply_wave(wave)
         except StopRun as stop:
             self.tally.stopped = str(stop)
+            self.tally.shut_out = isinstance(stop, AccessRefused)
         return self.tally
 
     def waves(self, changes: Iterable[Change]) -> Iterator[list[Change]]:
@@ -150,7 +155,8 @@ class Applier:
                 return
             unclear, left, stop = self._send(to_send, last=attempt == ROUNDS - 1)
             unsent, reasons = [one for one, _ in left], [outcome for _, outcome in left]
-            if stop is not None and not unclear:
+            if stop is not None and (not unclear or isinstance(stop, AccessRefused)):
+                # Shut out, nothing can be looked up either: what is unclear stays open, and the next run begins there.
                 self._not_sent(unsent, str(stop))
                 raise stop
             if unclear:
@@ -239,7 +245,7 @@ class Applier:
         except StopRun as error:
             stop = error
         except BridgeError as error:
-            stop = StopRun(str(error))
+            stop = _ending(error, str(error))
         self.record(settled)
         unclear += waiting.values()
         return unclear, unsent, stop
@@ -261,9 +267,10 @@ class Applier:
         try:
             return look_up(self.port, self.capabilities, self.clock, visible, since=self.clock.now())
         except BridgeError as error:
-            reason = stop or StopRun(
+            reason = stop or _ending(
+                error,
                 f"{len(unclear):,} changes were sent, but it is not known whether they arrived, and looking them up "
-                f"failed: {error} Nothing is sent twice: run this again, it begins by looking them up."
+                f"failed: {error} Nothing is sent twice: run this again, it begins by looking them up.",
             )
             raise reason from error
 
@@ -338,6 +345,11 @@ class Applier:
     def _count(self, change: Change, name: str) -> None:
         self.tally.states[change.kind, change.action.value, name] += 1
         self.progress(change, name)
+
+
+def _ending(error: BridgeError, says: str) -> StopRun:
+    """Return what ends a run because of an error, with another text; that nobody is let in any more is not lost."""
+    return AccessEnded(says) if isinstance(error, AccessRefused) else StopRun(says)
 
 
 def base_after(spec: KindSpec, change: Change, before: Base | None, lms_id: str | None = None) -> Base | None:

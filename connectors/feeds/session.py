@@ -16,7 +16,7 @@ from types import TracebackType
 import paramiko
 from paramiko.sftp import SFTPError
 
-from bridge.ports import BridgeError, FixConfiguration, RetryLater
+from bridge.ports import AccessNotGiven, BridgeError, FixConfiguration, RetryLater
 from connectors.feeds.hostkeys import check_host_key, preferred_types, read_pins
 from connectors.feeds.names import shown
 from connectors.feeds.settings import SftpServer
@@ -207,7 +207,7 @@ class Session:
                 f"so, check user, password and key in {server.place} and ask the operator of the server."
             )
         if isinstance(error, paramiko.AuthenticationException):
-            return FixConfiguration(
+            return AccessNotGiven(
                 f"{address} does not let the account {server.user} in: name, password or key are wrong, or the account "
                 f"is locked. Check them in {server.place} and with the operator of the server, then run again."
             )

@@ -15,7 +15,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.ports import AccessEnded, BridgeError, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
+from bridge.ports import (
+    AccessEnded,
+    AccessNotGiven,
+    BridgeError,
+    FixConfiguration,
+    OutcomeUnknown,
+    RetryLater,
+    SkipItem,
+    StopRun,
+)
 from connectors.http import HttpTransport, Redactor, TransportFault, retrying, without_query
 
 _TOKEN_PATH = "/totara/oauth2/token.php"  # noqa: S105 - an address, not a secret
@@ -110,7 +119,8 @@ class GraphQlClient:
         """The access token, fetched when there is none or it is about to end.
 
         Raises:
-            FixConfiguration: the site refuses this client.
+            AccessNotGiven: the site refuses this client.
+            FixConfiguration: there is no API at this address.
         """
         with self._lock:
             if self._token is None or self._token[1] <= self._clock():
@@ -129,6 +139,9 @@ class GraphQlClient:
         except TransportFault as error:
             raise RetryLater(f"No access token: {error}. Try again later.") from None
         answer = _json(reply.text)
+        if reply.status in (401, 403):
+            message = f"{without_query(url)} refuses this API client ({reply.status}). Check its id and secret there."
+            raise AccessNotGiven(message)
         if reply.status != 200 or not isinstance(answer, dict):
             message = f"{without_query(url)} gave no token ({reply.status}). Check the address."
             raise FixConfiguration(message)
@@ -139,7 +152,7 @@ class GraphQlClient:
                 f"The site gave no access token: {self._redact(said)}. Check the API client's id and secret, that it "
                 "is enabled, and that the API is switched on."
             )
-            raise FixConfiguration(message)
+            raise AccessNotGiven(message)
         lifetime = float(answer.get("expires_in", 3600))
         return str(answer["access_token"]), self._clock() + max(lifetime - _EARLY, lifetime / 2)
 
@@ -193,7 +206,7 @@ class GraphQlClient:
                 self._forget_token(token)
                 if attempt == 1:
                     continue
-                if _INVALID_TOKEN in _said(answer):
+                if _INVALID_TOKEN in _said(answer) or _category(answer) == "api_access":
                     says = "The site does not accept its own new access token. Look at the API client there."
                     raise AccessEnded(says)
             return answer

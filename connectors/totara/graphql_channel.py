@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from bridge.ports import (
+    AccessEnded,
+    AccessRefused,
     Action,
     BridgeError,
     Change,
@@ -168,7 +170,9 @@ class GraphQlChannel:
             except BridgeError as error:
                 for change in (*batch, *queue):
                     yield outcome_of(change, Status.NOT_SENT, f"not sent: {error}")
-                raise error if isinstance(error, StopRun) else StopRun(str(error)) from error
+                if isinstance(error, StopRun):
+                    raise
+                raise (AccessEnded if isinstance(error, AccessRefused) else StopRun)(str(error)) from error
             for change, result in zip(batch, results, strict=True):
                 outcome = self._outcome(api, change, result)
                 self._note(change, outcome.status, blocked)

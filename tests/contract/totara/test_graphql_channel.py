@@ -13,8 +13,9 @@ from bridge.model import Desired, JobAssignment, Person, PersonStatus, Position,
 from bridge.ports import Severity, StopRun
 from bridge.store import Store
 from bridge.sync.clock import Clock
+from bridge.sync.plan import ChangePlan
 from bridge.sync.policy import Policy
-from bridge.sync.push import PushReport, preview, push
+from bridge.sync.push import PushReport, Watching, preview, push
 from connectors.simulators.totara import TotaraSimulator
 from tests.contract.conformance import company
 from tests.contract.conformance.suite import INITIAL
@@ -233,3 +234,22 @@ def test_people_sent_by_files_are_looked_at_through_the_api(tmp_path: Path, stor
         assert both.writes() == taken
         for connector in both.open:
             connector.close()
+
+
+def test_a_client_that_is_switched_off_in_the_middle_of_a_push_shuts_the_run_out(site: ApiSite, store: Store) -> None:
+    """The dead token and the client that gets no new one are told from a failing request: unattended work then asks
+    once a day. Nothing is refused for it, and what is left goes once the client is back."""
+    wanted = people(*(person(f"E{number}") for number in range(3)))
+
+    def end_it(_plan: ChangePlan) -> bool:
+        """Switch the client off between the plan and its first write."""
+        site.totara.forget_tokens()
+        site.totara.client_enabled = False
+        return True
+
+    report = push("here", site.connect(), store, wanted, INITIAL, Clock(), watching=Watching(confirm=end_it))
+    assert (report.state, report.tally.shut_out) == ("stopped", True)
+    assert "Check the API client's id and secret" in report.message
+    assert report.tally.count("not_sent") == 3
+    site.totara.client_enabled = True
+    assert send(site, store, wanted).tally.count("applied") == 3

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.ports import AccessEnded, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
+from bridge.ports import AccessEnded, AccessNotGiven, FixConfiguration, OutcomeUnknown, RetryLater, SkipItem, StopRun
 from connectors.simulators.totara import TotaraSimulator
 from connectors.totara import graphql
 from connectors.totara.graphql import GraphQlClient, GraphQlOptions
@@ -76,7 +76,7 @@ def test_a_service_account_that_is_switched_off_stops_the_run_and_refuses_nothin
 def test_a_refused_client_is_a_configuration_fault_that_keeps_the_secret(totara: TotaraSimulator) -> None:
     """The error comes with status 200; it is recognised, and the secret is not in it."""
     client = GraphQlClient(GraphQlOptions(totara.url, totara.client_id, "not-the-secret"))
-    with pytest.raises(FixConfiguration, match="authentication failed") as caught:
+    with pytest.raises(AccessNotGiven, match="authentication failed") as caught:
         client.token()
     assert "not-the-secret" not in str(caught.value)
     client.close()

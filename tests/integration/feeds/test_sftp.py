@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from bridge.ports import FixConfiguration, RetryLater, SkipItem, StopRun
+from bridge.ports import AccessNotGiven, FixConfiguration, RetryLater, SkipItem, StopRun
 from connectors.feeds import FeedSource, Readiness, ReadyWhen, SftpFeed, SftpServer, SftpSettings
 from tests.integration.feeds.support import AT_ONCE, ROWS, USER, DropServer, HandClock
 
@@ -172,7 +172,7 @@ def test_of_several_host_keys_the_pinned_one_is_asked_for(tmp_path: Path) -> Non
 def test_a_wrong_password_is_told_and_tried_once(server: DropServer) -> None:
     """Repeating it could lock the account; the password itself is not in the message."""
     feed = SftpFeed(server.settings({"password": "guess-me"}))
-    with pytest.raises(FixConfiguration, match=f"does not let the account {USER} in") as caught:
+    with pytest.raises(AccessNotGiven, match=f"does not let the account {USER} in") as caught:
         feed.arrivals()
     assert "guess-me" not in str(caught.value)
     assert "guess-me" not in repr(server.server(password="guess-me"))

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bridge.store import journal
 from jobs.chain import POSTPONED, SKIPPED
+from jobs.check import check
+from jobs.sites import workplace
 from tests.acceptance.program import COMPANY, rows, write_rows
 from tests.unit.daemon.nights import DAY, HOUR, TOML, free_port, inbox, mailbox, nights
 
@@ -43,7 +46,7 @@ def test_a_token_that_is_refused_opens_the_circuit_until_it_is_mended(tmp_path: 
         night.now += HOUR
         night.tell()
         assert "WELL AGAIN" in arrived.texts[-1]
-        assert "Works again after 2 times in a row" in arrived.texts[-1]
+        assert "Works again. It had failed 2 times in a row since" in arrived.texts[-1]
 
 
 def test_a_failing_site_slows_down_to_once_a_day_with_a_message_and_comes_back_by_itself(tmp_path: Path) -> None:
@@ -66,7 +69,7 @@ def test_a_failing_site_slows_down_to_once_a_day_with_a_message_and_comes_back_b
         assert night.fire()["moodle"].state == "done"
         night.now += HOUR
         night.tell()
-        assert "Works again after" in arrived.texts[-1]
+        assert "Works again." in arrived.texts[-1]
         night.now += HOUR
         assert night.fire()["moodle"].state == "done"
 
@@ -231,3 +234,54 @@ def test_an_address_itself_in_the_settings_is_refused_in_words(tmp_path: Path, g
     toml = TOML.replace('to = ["env:NOTIFY"]', given)
     with pytest.raises(FixConfiguration, match=says), nights(tmp_path, "x", toml):
         pass
+
+
+@pytest.mark.parametrize("kind", ["invalidtoken", "accessexception"])
+def test_a_token_that_ends_in_the_middle_of_a_push_opens_the_circuit_at_once(tmp_path: Path, kind: str) -> None:
+    """No second try that night, neither by this chain nor by the next; one message with what to do; a check that gets
+    in lets the next one try, which takes up what was unclear and sends nothing twice."""
+    chain = TOML.replace('run = ["push", "report"]', 'run = ["push", "report"]\n\n[schedules.results]\n')
+    chain += 'cron = "30 * * * *"\nrun = "pull"\n'
+    with inbox() as arrived, nights(tmp_path, arrived.address, chain) as night:
+        writes = "core_competency_create_competency"
+        ended = night.moodle.faults.add(kind, function=writes, count=None)
+        end = night.fire()["moodle"]
+        assert [(one.step, one.state) for one in end.steps] == [("push", "failed"), ("report", "done")]
+        trouble = night.trouble()
+        assert trouble is not None
+        assert (trouble.open, trouble.failures) == (True, 1)
+        with night.store.read() as connection:
+            (run,) = journal.runs(connection, "moodle")
+        assert run.state == "stopped"
+        asked = night.moodle.requests.total
+        for schedule in ("results", "hourly"):
+            night.now += HOUR
+            assert night.fire(schedule)["moodle"].steps[0].state == SKIPPED
+            night.tell()
+        assert night.moodle.requests.total == asked
+        assert 1 <= ended.fired <= 4, "no more than were under way on the site's connections"
+        (told,) = arrived.texts
+        assert "The LMS does not let the bridge in (push)." in told
+        assert "What to do: Renew the token" in told
+        assert "lms-bridge check --site moodle" in told
+        night.moodle.faults.clear()
+        with workplace(night.settings, "moodle", {}) as place:
+            assert check(place, None, night.clock).tried_again
+            assert not check(place, None, night.clock).tried_again
+        night.now += HOUR
+        assert night.fire()["moodle"].state == "done"
+        night.now += HOUR
+        night.tell()
+        assert "Works again. It had failed once on" in arrived.texts[-1]
+        assert night.fire()["moodle"].steps[0].message == "nothing to do"
+
+
+def test_a_token_that_ends_in_the_middle_of_a_pull_opens_the_circuit_at_once(tmp_path: Path) -> None:
+    """As in a push: one try, and what had come until then is kept."""
+    pulling = TOML.replace('run = ["push", "report"]', 'run = "pull"')
+    with inbox() as arrived, nights(tmp_path, arrived.address, pulling) as night:
+        night.moodle.faults.add("invalidtoken", start=3, count=None)
+        assert night.fire()["moodle"].state == "failed"
+        trouble = night.trouble()
+        assert trouble is not None
+        assert (trouble.open, trouble.failures) == (True, 1)
