@@ -20,13 +20,14 @@ from sqlmodel import SQLModel
 
 from bridge.ports import FixConfiguration, StopRun
 from bridge.settings import Settings
-from bridge.store import Store
+from bridge.store import Store, unattended
 from bridge.store.database import known_revisions
 from bridge.store.state import table_of
 from bridge.store.tables import LeaseRow
 from bridge.sync.clock import Clock
-from bridge.sync.lease import SiteBusy
+from bridge.sync.lease import SiteBusy, is_dead
 from jobs.retention import backups_of
+from jobs.schedule import LIVES
 
 SQLITE_BEGINS = b"SQLite format 3\0"
 POSTGRES_BEGINS = b"PGDMP"
@@ -148,7 +149,11 @@ def _holders(store: Store, now: float) -> list[str]:
     table = table_of(LeaseRow)
     with store.read() as connection:
         rows = connection.execute(select(table.c.site, table.c.what).where(table.c.expires_at > now))
-        return [f"{row.what} at {row.site}" for row in rows]
+        found = [f"{row.what} at {row.site}" for row in rows]
+        # One that does nothing now would go on with what the backup says was under way.
+        living = [one.name for one in unattended.daemons(connection, now - LIVES) if not is_dead(one.name)]
+    named = [(one.partition(":")[0], one.partition(":")[2].partition(":")[0]) for one in living]
+    return [*found, *(f"a daemon on {host}, process {pid}" for host, pid in named)]
 
 
 def _epochs(store: Store) -> int:
@@ -159,10 +164,11 @@ def _epochs(store: Store) -> int:
 
 def _outdate_leases(store: Store, highest: int) -> None:
     """End the leases that the backup holds, and number them beyond all that were given since: whoever was frozen
-    while holding one must not be taken for the present holder."""
+    while holding one must not be taken for the present holder. What was under way then is nobody's to take up."""
     table = table_of(LeaseRow)
     with store.begin() as connection:
         connection.execute(update(table).values(epoch=table.c.epoch + highest + 1, expires_at=0))
+        unattended.cut_off(connection, "It was under way when the backup was made that the store comes from.")
 
 
 def _holds_anything(store: Store) -> bool:

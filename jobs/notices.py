@@ -156,7 +156,9 @@ class Messenger:
 def message(notices: Sequence[Notice], now: float) -> tuple[str, str]:
     """Return title and body of the one message that tells all notices, the gravest first."""
     groups = {about: [one for one in notices if one.about == about] for about in HEADINGS}
-    parts = [f"{len(found)} {HEADINGS[about].lower()}" for about, found in groups.items() if found]
+    # A notice tells of a feed's titles together, so their number would be none of titles.
+    counted = {about: "" if about == TITLES else f"{len(found)} " for about, found in groups.items() if found}
+    parts = [f"{number}{HEADINGS[about].lower()}" for about, number in counted.items()]
     host = socket.gethostname()
     title = f"LMS Bridge on {host}: {', '.join(parts)}"
     lines = [f"{dt.datetime.fromtimestamp(now, dt.UTC):%Y-%m-%d %H:%M} UTC, {host}"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bridge.settings import Settings
 from bridge.store import Store, feeds, unattended
 from bridge.store.unattended import Alive, Firing, StepEnd, Trouble
-from jobs.schedule import LIVES, Appointment, appointments
+from jobs.schedule import HOUSE, LIVES, Appointment, timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Line:
 
     def overdue(self, now: float, daemon_lives: bool) -> bool:
         """Tell whether a time has gone by at which it should have begun and did not."""
+        if math.isinf(self.appointment.misfire_grace):
+            return False
         if self.last is None:
             return not daemon_lives
         expected = self.appointment.timing.after(self.last.due)
@@ -70,14 +73,14 @@ def status(settings: Settings, store: Store, now: float, site: str | None = None
         daemons = unattended.daemons(connection, now - LIVES)
         lines = [
             Line(one, unattended.firing(connection, one.schedule, one.site), one.timing.after(now))
-            for one in (appointments(settings) if settings.schedules else ())
+            for one in (timetable(settings) if settings.schedules else ())
             if site in (None, one.site)
         ]
-        steps = [one for one in unattended.steps(connection) if site in (None, one.site)]
+        # What is no longer in the settings, nobody can mend.
+        asked = (site,) if site is not None else (*settings.sites, HOUSE)
+        steps = [one for one in unattended.steps(connection) if one.site in asked]
         troubles = {
-            name: one
-            for name, one in unattended.troubles(connection).items()
-            if site in (None, name.removesuffix(":feeds"))
+            name: one for name, one in unattended.troubles(connection).items() if name.removesuffix(":feeds") in asked
         }
         known = {one.name: one for one in feeds.all_feeds(connection)}
         found = []
@@ -113,7 +116,12 @@ def in_words(found: Status) -> Iterator[tuple[str, str | None]]:
             good = last.state in ("done", "pending", "rejected", "running", "postponed")
             yield f"  last   {_when(last.began_at)}  {last.state}. {last.message}".rstrip(), None if good else "red"
         if line.overdue(found.now, bool(found.daemons)):
-            yield "  late   It should have run since. Is the daemon (or cron) running?", "red"
+            says = (
+                "Nothing has started it yet. Start the daemon; if cron is to start it, wait for its first time."
+                if line.last is None
+                else "It should have run since. Is the daemon (or cron) running?"
+            )
+            yield f"  late   {says}", "red"
         if line.next is None:
             yield "  next   never", None
         else:
@@ -136,7 +144,7 @@ def in_words(found: Status) -> Iterator[tuple[str, str | None]]:
             whose = "a feed's server" if trouble.site.endswith(":feeds") else "the LMS"
             yield f"{site}: {whose} does not let the bridge in, since {_when(trouble.since)}.", "red"
         else:
-            yield f"{site}: failed {times} since {_when(trouble.since)}.", "red"
+            yield f"{site}: failed {times}, {'on' if trouble.failures == 1 else 'since'} {_when(trouble.since)}.", "red"
         yield f"  {trouble.reason}", None
         yield f"  It is tried again from {_when(trouble.next_try)} on.", None
     if found.feeds:

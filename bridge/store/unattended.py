@@ -97,6 +97,13 @@ def end_firing(
     )
 
 
+def cut_off(connection: Connection, why: str) -> None:
+    """End every firing that says it is under way or waits to be taken up: nobody takes it up any more."""
+    table = table_of(FiringRow)
+    open_ones = table.c.state.in_(("running", "stopped", "postponed"))
+    connection.execute(update(table).where(open_ones).values(state="failed", message=why))
+
+
 def firing(connection: Connection, schedule: str, site: str) -> Firing | None:
     """Return the latest firing of a schedule for a site; None where there was none yet."""
     table = table_of(FiringRow)

@@ -382,18 +382,26 @@ def base_after(spec: KindSpec, change: Change, before: Base | None, lms_id: str 
 
 
 def look_up(
-    port: LmsPort, capabilities: Capabilities, clock: Clock, unclear: Sequence[Numbered], *, since: float
+    port: LmsPort,
+    capabilities: Capabilities,
+    clock: Clock,
+    unclear: Sequence[Numbered],
+    *,
+    since: float,
+    pause: Callable[[float], None] | None = None,
 ) -> tuple[list[tuple[Numbered, Outcome]], list[Numbered]]:
     """Tell which of some changes were carried out, by reading the LMS: those that were, and those that were not.
 
     Waits until the server can no longer be working on them (`since` plus its own limit), then reads until two reads
-    in a row agree. Raises what reading raises, and StopRun where no two reads agree.
+    in a row agree. `pause` waits, else the clock does.
+
+    Raises what reading raises, and StopRun where no two reads agree.
     """
     if not unclear:
         return [], []
     wait = since + capabilities.server_limit - clock.now()
     if wait > 0:
-        clock.sleep(wait)
+        (pause or clock.sleep)(wait)
     kinds = list(dict.fromkeys(one.change.kind for one in unclear))
     unreadable = [kind for kind in kinds if not capabilities.spec(kind).readable]
     if unreadable:

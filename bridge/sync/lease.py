@@ -74,6 +74,14 @@ class Tenure:
         if writes and (reason := self._stop_asked()):
             raise StopRun(reason)
 
+    def pause(self, seconds: float) -> None:
+        """Wait, and raise StopRun where the run is asked to end meanwhile. For waiting that nothing depends on which
+        this run has sent."""
+        while seconds > 0:
+            self.check_sending()
+            self._clock.sleep(min(1.0, seconds))
+            seconds -= 1.0
+
     def _too_late(self) -> StopRun:
         return StopRun(
             f"This run lost its hold on site {self.lease.site}: it was out of touch for more than "

@@ -44,7 +44,9 @@ def settle_open(applier: Applier) -> dict[Object, str]:
     shown = {kind.kind for kind in applier.capabilities.kinds if kind.readable}
     readable = [one for one in unclear.values() if one.change.kind in shown]
     # When the earlier run died is not known: it may have sent something a moment ago.
-    arrived, missing = look_up(applier.port, applier.capabilities, applier.clock, readable, since=now)
+    arrived, missing = look_up(
+        applier.port, applier.capabilities, applier.clock, readable, since=now, pause=applier.tenure.pause
+    )
     lost = [one for one in missing if (one.run_id, one.seq) not in handed_over]
     why = "looked up in the LMS: it had not been carried out"
     applier.record((one, outcome, Status.APPLIED.value) for one, outcome in arrived)

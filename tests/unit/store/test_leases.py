@@ -193,3 +193,20 @@ def test_a_heartbeat_survives_a_store_that_is_away_for_a_moment(store: Store, mo
         time.sleep(2.2)
         assert failed.is_set()
         tenure.check()
+
+
+def test_a_run_that_only_waits_ends_soon_after_it_is_asked_to(store: Store) -> None:
+    """Before it looks up what an earlier run sent it waits out the server, which may take a minute."""
+    waited: list[float] = []
+    clock = Clock(sleep=waited.append)
+
+    def stop() -> str:
+        """Ask for the end in the third second."""
+        return "asked to stop" if sum(waited) > 2 else ""
+
+    with holding(store, "here", "push", clock, stop=stop) as tenure:
+        tenure.pause(2.5)
+        assert sum(waited) == 2.5
+        with pytest.raises(StopRun, match="asked to stop"):
+            tenure.pause(60.0)
+        assert sum(waited) < 4

@@ -16,7 +16,7 @@ from sqlalchemy import inspect, select
 
 from bridge.ports import FixConfiguration
 from bridge.settings import Settings
-from bridge.store import Store, feeds, journal, leases
+from bridge.store import Store, feeds, journal, leases, unattended
 from bridge.store.feeds import Feed, Snapshot
 from bridge.store.state import table_of
 from bridge.store.tables import LeaseRow
@@ -292,3 +292,24 @@ def test_tables_of_others_in_the_same_database_are_neither_copied_nor_put_back(
 def test_the_programs_of_postgresql_are_on_the_machine_that_runs_these_tests() -> None:
     """Where the server is, its own programs are; otherwise the tests above would have tested nothing."""
     assert shutil.which("pg_dump") or list(Path("/usr/lib/postgresql").glob("*/bin/pg_dump"))
+
+
+def test_nothing_is_put_back_while_a_daemon_lives_and_nothing_of_then_goes_on(
+    opened: Store, settings: Settings
+) -> None:
+    """Even one that does nothing at the moment would take up what the backup says was under way, and push."""
+    with opened.begin() as connection:
+        unattended.claim(connection, "night", "here", 1.0, "somebody", 1.0)
+    copy = back_up(opened, settings, None, Clock()).path
+    now = Clock().now()
+    with opened.begin() as connection:
+        unattended.seen(connection, "elsewhere:1:abc:d", now, now)
+    with pytest.raises(SiteBusy, match="a daemon on elsewhere"):
+        put_back(opened, settings, copy, Clock())
+    with opened.begin() as connection:
+        unattended.seen(connection, "elsewhere:1:abc:d", now, now, stopped=now)
+    put_back(opened, settings, copy, Clock())
+    with opened.read() as connection:
+        found = unattended.firing(connection, "night", "here")
+    assert found is not None
+    assert (found.state, "under way" in found.message) == ("failed", True)
