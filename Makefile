@@ -9,7 +9,7 @@ demo: $(STAMP)
 	$(BIN)/lms-bridge demo
 
 test: $(STAMP) gnupg postgresql lint types
-	$(BIN)/python -m pytest -n 2 -m "not bench and not sweep"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not bench and not sweep"
 
 # The same tests with every store on a real PostgreSQL, but for the few that are about SQLite's file alone.
 test-postgresql: $(STAMP) gnupg postgresql

@@ -71,14 +71,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{number:4} {why}")
 
 
+def _why_not_on_postgresql(item: pytest.Item) -> str | None:
+    """Return why a test keeps its stores where it has them; empty where it chose PostgreSQL by itself."""
+    if (only := item.get_closest_marker("sqlite_only")) is not None:
+        return str(only.args[0])
+    if FAULTS not in item.path.parents:
+        return None
+    chosen = isinstance(item, pytest.Function) and POSTGRESQL in _parameters(item)
+    return "" if chosen else "a sweep of faults, which chooses the database strike by strike"
+
+
+FAULTS = Path(__file__).parent / "faults"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Give a test that is about SQLite alone its SQLite, fixtures included."""
-    only = item.get_closest_marker("sqlite_only")
-    if only is None or databases.kind == SQLITE:
+    why = _why_not_on_postgresql(item)
+    if why is None or databases.kind == SQLITE:
         return (yield)
-    (why,) = only.args
-    item.user_properties.append(("sqlite_only", why))
+    if why:
+        item.user_properties.append(("sqlite_only", why))
     databases.kind = SQLITE
     try:
         return (yield)

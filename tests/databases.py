@@ -242,6 +242,11 @@ def setting(store: str) -> dict[str, str]:
     return {} if store.startswith(SQLITE) else {"LMS_BRIDGE_STORE": store}
 
 
+def kind_of(store: str) -> str:
+    """Return which kind of database an address is of."""
+    return SQLITE if store.startswith(SQLITE) else POSTGRESQL
+
+
 @contextmanager
 def on(kind: str) -> Iterator[None]:
     """Have stores made in one database, whatever was asked for."""

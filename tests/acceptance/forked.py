@@ -35,9 +35,18 @@ class Ended:
 
 
 def forked(
-    folder: Path, environment: Mapping[str, str], arguments: Sequence[str], *, counted: Counted = (), at: int = 0
+    folder: Path,
+    environment: Mapping[str, str],
+    arguments: Sequence[str],
+    *,
+    counted: Counted = (),
+    at: int = 0,
+    started: Callable[[int], None] = lambda _pid: None,
 ) -> Ended:
-    """Run `lms-bridge` with arguments in a folder; killed with SIGKILL at a step (0: never)."""
+    """Run `lms-bridge` with arguments in a folder; killed with SIGKILL at a step (0: never).
+
+    `started` is told the number of the process.
+    """
     places = [folder / name for name in (".out", ".err", ".steps")]
     # What earlier commands said is kept beside: a bench looks for secrets in it at its end.
     with (folder / ".said").open("ab") as said:
@@ -51,6 +60,7 @@ def forked(
         child = os.fork()
     if child == 0:
         _be_the_program(folder, environment, arguments, counted, at, places)
+    started(child)
     _, status = os.waitpid(child, 0)
     out, err, steps = (place.read_text("utf-8") if place.is_file() else "" for place in places)
     return Ended(os.waitstatus_to_exitcode(status), out, err, int(steps or 0))
@@ -70,6 +80,8 @@ def _be_the_program(
         for number, place in enumerate(places[:2], 1):
             os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT), number)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.stdin = os.fdopen(0, closefd=False)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)

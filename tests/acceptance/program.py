@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from typing import Any
 from urllib.parse import quote
 
 from connectors.simulators.moodle import MoodleSimulator, SimulatorConfig
-from tests.databases import PASSWORD, databases, in_store, setting, store_of
+from tests.acceptance.forked import forked
+from tests.databases import PASSWORD, databases, in_store, kind_of, on, setting, store_of
 
 ROOT = Path(__file__).parent.parent.parent
 COMPANY = ROOT / "samples" / "company"
@@ -60,6 +62,8 @@ class Bench:
     """What every command said, and how it stood in the process list."""
     store: str = field(default="", kw_only=True)
     """The address of the store that the commands use."""
+    forks: bool = field(default=False, kw_only=True)
+    """Whether commands run in processes forked from the test's own, which saves each the start of Python."""
 
     def __post_init__(self) -> None:
         self.store = self.store or store_of(self.folder)
@@ -99,6 +103,9 @@ class Bench:
 
     def run(self, *arguments: str, timeout: float = 200) -> Answer:
         """Run `lms-bridge` with arguments to its end."""
+        if self.forks:
+            ended = forked(self.folder, self.environment(), arguments)
+            return Answer(ended.code, ended.out, ended.err)
         process = self.start(*arguments)
         try:
             out, err = process.communicate(timeout=timeout)
@@ -135,10 +142,24 @@ class Workbench(Bench):
         """Return the addresses the site was asked at."""
         return self.moodle.requests.targets
 
+    @contextmanager
+    def beside(self, folder: Path) -> Iterator[Workbench]:
+        """A second workplace for the same site, with the same settings and an empty store in the same database."""
+        shutil.copy(self.folder / "bridge.toml", folder / "bridge.toml")
+        with on(kind_of(self.store)):
+            bench = Workbench(folder, self.moodle, forks=self.forks)
+        yield bench
+        bench.finish()
+
 
 @contextmanager
 def workbench(
-    folder: Path, *, latency: float = 0.0, settings: str = SETTINGS, config: SimulatorConfig | None = None
+    folder: Path,
+    *,
+    latency: float = 0.0,
+    settings: str = SETTINGS,
+    config: SimulatorConfig | None = None,
+    forks: bool = False,
 ) -> Iterator[Workbench]:
     """A fresh simulated Moodle with the sample company's scales, and a folder with settings for it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +167,7 @@ def workbench(
     with MoodleSimulator(config or SimulatorConfig(latency=latency)) as moodle:
         for name, labels in scales(COMPANY):
             moodle.seed.scale(name, labels)
-        bench = Workbench(folder, moodle)
+        bench = Workbench(folder, moodle, forks=forks)
         yield bench
         bench.finish()
 

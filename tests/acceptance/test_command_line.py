@@ -270,7 +270,7 @@ def test_ctrl_c_stops_a_push_in_a_sentence_and_the_next_one_completes_it(tmp_pat
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
+        assert process.returncode == 130, err
         assert "Stopped by you" in err
         assert "Traceback" not in err
         stopped = bench.run("runs", "--json").json["runs"][0]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
-import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.acceptance.forked import forked
 from tests.acceptance.program import Workbench, small_model, workbench
 
 SEED = 20261121
@@ -22,16 +24,28 @@ class Killer:
     """Kills a process when the simulator has reached a moment of a request."""
 
     def __init__(self, bench: Workbench, moment: str, index: int, delay: float) -> None:
+        self.bench = bench
         self.moment = "before" if moment == "before" else "after_commit"
         self.index = index
         # Before the outcome is journalled: the answer has left, and the program may be anywhere after receiving it.
         self.delay = delay if moment == "answered" else 0.0
-        self.process: subprocess.Popen[str] | None = None
+        self._process: int | None = None
         self.struck = threading.Event()
         bench.moodle.on_request(self._see)
 
+    def started(self, process: int) -> None:
+        """Take note of the process to kill: a descriptor of it, since its number may come to be another's."""
+        self._process = os.pidfd_open(process)
+
+    def close(self) -> None:
+        """Stop watching; what is killed from now on is nobody."""
+        self.bench.moodle.on_request(None)
+        if (process := self._process) is not None:
+            self._process = None
+            os.close(process)
+
     def _see(self, moment: str, index: int, _function: str) -> None:
-        if moment != self.moment or index != self.index or self.process is None:
+        if moment != self.moment or index != self.index:
             return
         if self.delay:
             threading.Timer(self.delay, self._strike).start()
@@ -39,8 +53,9 @@ class Killer:
             self._strike()
 
     def _strike(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
+        if (process := self._process) is not None:
+            with suppress(OSError):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
         self.struck.set()
 
 
@@ -74,18 +89,18 @@ def test_a_killed_push_run_again_ends_as_if_it_had_not_been_killed(
     """The process is killed once; the rerun succeeds; the site equals that of an uninterrupted push."""
     wanted, requests = uninterrupted
     index = 1 + int(share * requests)
-    with workbench(tmp_path / "bench") as bench:
+    with workbench(tmp_path / "bench", forks=True) as bench:
         killer = Killer(bench, moment, index, delay)
         if moment == "before":
             # What is killed before it sends leaves nothing at the server: the request ends where the process does.
             bench.moodle.faults.add("reset_before", at=index)
-        process = bench.start("push", "--model", str(model), "--yes")
-        killer.process = process
-        process.communicate(timeout=120)
-        assert process.returncode in (-signal.SIGKILL, 0)
+        killed = forked(
+            bench.folder, bench.environment(), ("push", "--model", str(model), "--yes"), started=killer.started
+        )
+        assert killed.code in (-signal.SIGKILL, 0), killed.err
         if index < requests:
             assert killer.struck.wait(5), "the push ended before the moment came"
-        bench.moodle.on_request(None)
+        killer.close()
         bench.moodle.faults.clear()
         deadline = time.monotonic() + 5
         while bench.moodle.requests.in_flight and time.monotonic() < deadline:

@@ -9,24 +9,28 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.program import COMPANY, Workbench, rows, small_model, workbench, write_rows
+from tests.databases import KINDS, on
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Workbench:
     """A folder with settings and a simulated Moodle that ends with the test."""
-    with workbench(tmp_path / "bench") as made:
+    with workbench(tmp_path / "bench", forks=True) as made:
         yield made
 
 
-@pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    """The sample's frameworks and competencies, pushed once; tests of this module share it and leave it pushed."""
+@pytest.fixture(scope="module", params=KINDS)
+def pushed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """The sample's frameworks and competencies, pushed once; tests of this module share it and leave it pushed.
+
+    Once with the store on SQLite and once on PostgreSQL.
+    """
     folder = tmp_path_factory.mktemp("main")
     model = folder / "model"
     model.mkdir()
     for name in ("competency_scales.csv", "competency_frameworks.csv", "competencies.csv"):
         shutil.copy(COMPANY / name, model / name)
-    with workbench(folder / "bench") as made:
+    with on(request.param), workbench(folder / "bench", forks=True) as made:
         answer = made.run("push", "--model", str(model), "--yes", "--json")
         assert answer.code == 0, answer.err
         assert answer.json["counts"]["competency"] == {"create": {"applied": 2495}}
@@ -75,18 +79,17 @@ def test_a_second_push_sends_no_write_and_a_plan_after_it_exits_0(pushed: Workbe
 
 def test_with_the_store_deleted_a_plan_shows_only_adoptions_and_the_one_edit(pushed: Workbench, tmp_path: Path) -> None:
     """A second workplace without a store takes over what is there; the competency edited by hand shows as that."""
-    fresh = Workbench(tmp_path, pushed.moodle)
-    shutil.copy(pushed.folder / "bridge.toml", tmp_path / "bridge.toml")
     model = str(model_of(pushed))
     only = {"competency": {"adopt": 2495}, "framework": {"adopt": 2}}
-    assert counts(fresh, "--model", model) == only
     victim = next(row for row in pushed.moodle.db.competencies.rows.values() if row["idnumber"] == "1.C.1.b")
     was = victim["shortname"]
-    victim["shortname"] = "Edited by hand"
     try:
-        answer = fresh.run("plan", "--json", "--model", model)
-        assert answer.json["counts"] == {**only, "competency": {"adopt": 2495, "update": 1}}
-        assert [(one["key"], one["actual"]) for one in answer.json["drift"]] == [("CORE/1.C.1.b", "Edited by hand")]
+        with pushed.beside(tmp_path) as fresh:
+            assert counts(fresh, "--model", model) == only
+            victim["shortname"] = "Edited by hand"
+            answer = fresh.run("plan", "--json", "--model", model)
+            assert answer.json["counts"] == {**only, "competency": {"adopt": 2495, "update": 1}}
+            assert [(one["key"], one["actual"]) for one in answer.json["drift"]] == [("CORE/1.C.1.b", "Edited by hand")]
     finally:
         victim["shortname"] = was
 

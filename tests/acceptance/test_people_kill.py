@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.forked import forked
 from tests.acceptance.people_site import TODAY, PeopleSite, changed, people_site, without
 from tests.acceptance.test_kill import Killer
 from tests.databases import databases
@@ -30,6 +31,8 @@ class Eve:
         self.folder = folder
         self.state = folder / "site.json"
         site.bench.moodle.save(self.state)
+        # With the store on PostgreSQL nothing need be in it.
+        (site.bench.folder / ".lms-bridge").mkdir(exist_ok=True)
         shutil.copytree(site.bench.folder / ".lms-bridge", folder / "store")
         databases.keep(site.bench.store)
 
@@ -92,13 +95,11 @@ def killed_and_run_again(eve: Eve, uninterrupted: tuple[Any, int], moment: str, 
     bench = eve.site.bench
     index = 1 + int(share * requests)
     killer = Killer(bench, moment, index, delay)
-    process = bench.start(*PUSH)
-    killer.process = process
-    process.communicate(timeout=120)
-    assert process.returncode in (-signal.SIGKILL, 0)
+    killed = forked(bench.folder, bench.environment(), PUSH, started=killer.started)
+    assert killed.code in (-signal.SIGKILL, 0), killed.err
     if index < requests:
         assert killer.struck.wait(5), "the push ended before the moment came"
-    bench.moodle.on_request(None)
+    killer.close()
     deadline = time.monotonic() + 5
     while bench.moodle.requests.in_flight and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.program import COMPANY, Workbench, rows, workbench
+from tests.databases import KINDS, on
 from tests.integration.moodle_people import northwind
 from tests.unit.ingest.test_sample_feeds import PLANTED
 
@@ -84,9 +85,12 @@ class Nights:
         return {key for key in before.keys() & after.keys() if before[key][field] != after[key][field]}
 
 
-@pytest.fixture(scope="module")
-def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
-    """Six nights on one site: day 1, the same again, day 2, a second file like it, day 3, and day 3 released."""
+@pytest.fixture(scope="module", params=KINDS)
+def nights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    """Six nights on one site: day 1, the same again, day 2, a second file like it, day 3, and day 3 released.
+
+    Once with the store on SQLite and once on PostgreSQL.
+    """
     folder = tmp_path_factory.mktemp("nights") / "bench"
     model = folder / "architecture"
     model.mkdir(parents=True)
@@ -97,7 +101,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
     lines = day2.read_bytes().splitlines(keepends=True)
     again = folder / "the_night_after.csv"
     again.write_bytes(b"".join([lines[0], *reversed(lines[1:])]))
-    with workbench(folder, settings=SETTINGS) as bench:
+    with on(request.param), workbench(folder, settings=SETTINGS, forks=True) as bench:
         bench.moodle.seed.profile_field("jobtitle", "Job title")
         told = Nights(bench)
         told.ingest("first", COMPANY / "hris_people_day1.csv")
@@ -311,10 +315,10 @@ def test_with_the_store_lost_the_next_night_only_adopts(nights: Nights, tmp_path
     """Accounts, cohorts and memberships are taken over by key; nothing is made twice."""
     folder = tmp_path / "fresh"
     shutil.copytree(nights.bench.folder, folder, ignore=shutil.ignore_patterns(".lms-bridge"))
-    fresh = Workbench(folder, nights.bench.moodle)
-    taken = fresh.run("ingest", "--file", str(COMPANY / "hris_people_day2.csv"), *TODAY, "--json")
+    with nights.bench.beside(folder) as fresh:
+        taken = fresh.run("ingest", "--file", str(COMPANY / "hris_people_day2.csv"), *TODAY, "--json")
+        answer = fresh.run("plan", "--kind", "people", *TODAY, "--json")
     assert (taken.code, taken.json["rejected"]) == (4, 18), "managers who left that day, whom this store never knew"
-    answer = fresh.run("plan", "--kind", "people", *TODAY, "--json")
     assert answer.code == 10, answer.err
     counts = answer.json["counts"]
     # The forty are not in this file, and it knows of no third day.

@@ -37,7 +37,7 @@ def a_night_with_people(bench: Workbench) -> list[dict[str, str]]:
 def test_a_bundle_names_nobody_and_its_run_ends_again_as_it_did(tmp_path: Path) -> None:
     """Nobody's key, name or address is in any of its texts, nor the token; run again against a site that holds what the
     real one held before, every change ends as it did."""
-    with workbench(tmp_path, settings=PEOPLE) as bench:
+    with workbench(tmp_path, settings=PEOPLE, forks=True) as bench:
         people = a_night_with_people(bench)
         packed = bench.run("support-bundle", "--out", "help.zip", "--json")
         assert packed.code == 0, packed.err
@@ -63,7 +63,7 @@ def test_a_bundle_names_nobody_and_its_run_ends_again_as_it_did(tmp_path: Path) 
 
 def test_a_file_that_is_no_bundle_is_refused_in_words(tmp_path: Path) -> None:
     """A damaged or foreign file ends in a sentence."""
-    with workbench(tmp_path) as bench:
+    with workbench(tmp_path, forks=True) as bench:
         (bench.folder / "x.zip").write_text("no zip")
         answer = bench.run("simulate", "moodle", "--bundle", "x.zip", "--replay")
         assert answer.code == 2

@@ -16,6 +16,7 @@ from connectors.simulators.moodle import MoodleSimulator
 from tests.acceptance.forked import Ended, forked
 from tests.acceptance.program import COMPANY, ROOT, rows, scales, small_model
 from tests.acceptance.totara_site import API, SETTINGS, TotaraBench, totara_bench
+from tests.databases import setting, store_of
 
 MOODLE = """
 [sites.moodle]
@@ -203,7 +204,7 @@ def test_the_simulated_site_serves_the_whole_way_from_the_command_line(tmp_path:
         assert serving.stdout is not None
         told = dict(serving.stdout.readline().strip().split("=", 1) for _ in range(5))
         assert told["TOTARA_URL"].startswith("http://127.0.0.1:")
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), **setting(store_of(folder))}
         assert forked(folder, environment, ("push", "--yes")).code in (0, 5)
         deadline = time.monotonic() + 60
         while (code := forked(folder, environment, ("push", "--yes")).code) == 5 and time.monotonic() < deadline:

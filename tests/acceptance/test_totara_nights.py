@@ -17,6 +17,7 @@ import pytest
 from tests.acceptance.forked import Ended, forked
 from tests.acceptance.program import COMPANY, rows
 from tests.acceptance.totara_site import SETTINGS, TotaraBench, totara_bench
+from tests.databases import KINDS, on
 
 FEED = """
 [feeds.hr]
@@ -75,9 +76,12 @@ class Nights:
         return {key for key in before.keys() & after.keys() if before[key].get(field) != after[key].get(field)}
 
 
-@pytest.fixture(scope="module")
-def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
-    """Model and day 1, the same again, day 2, a second file like it, day 3, and day 3 released."""
+@pytest.fixture(scope="module", params=KINDS)
+def nights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    """Model and day 1, the same again, day 2, a second file like it, day 3, and day 3 released.
+
+    Once with the store on SQLite and once on PostgreSQL.
+    """
     folder = tmp_path_factory.mktemp("nights") / "bench"
     shutil.copytree(COMPANY, folder / "architecture", ignore=shutil.ignore_patterns("hris_*", "*.md", "title_*"))
     shutil.copy(COMPANY / "title_truth.csv", folder / "title_truth.csv")
@@ -86,7 +90,10 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
     again = folder / "the_night_after.csv"
     again.write_bytes(b"".join([lines[0], *reversed(lines[1:])]))
     frameworks = tuple(row["framework"] for row in rows(COMPANY / "competency_frameworks.csv"))
-    with totara_bench(folder, settings=SETTINGS + FEED, competencies=frameworks) as bench:
+    with (
+        on(request.param),
+        totara_bench(folder, settings=SETTINGS + FEED, competencies=frameworks) as bench,
+    ):
         told = Nights(bench)
         told.ingest("first", COMPANY / "hris_people_day1.csv")
         told.push("first", "--initial")

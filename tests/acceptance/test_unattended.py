@@ -18,6 +18,7 @@ import pytest
 
 from bridge.store import Store, journal, unattended
 from tests.acceptance.program import Workbench, in_process_list, small_model, workbench
+from tests.databases import KINDS, on
 
 LEASE = 3.0
 """Seconds, where a lease is to run out; elsewhere a busy machine must not make it do so."""
@@ -114,9 +115,12 @@ def store_of(bench: Workbench) -> Store:
     "rounds",
     [pytest.param(6, marks=pytest.mark.slow), pytest.param(200, marks=(pytest.mark.sweep, pytest.mark.timeout(3600)))],
 )
-def test_of_two_daemons_that_race_for_a_site_exactly_one_runs(tmp_path: Path, model: Path, rounds: int) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_two_daemons_that_race_for_a_site_exactly_one_runs(
+    tmp_path: Path, model: Path, rounds: int, kind: str
+) -> None:
     """Both fire in the same second, round after round: each firing begins once, and no two runs overlap."""
-    with workbench(tmp_path, settings=settings(model)) as bench:
+    with on(kind), workbench(tmp_path, settings=settings(model)) as bench:
         with daemon(bench, "one") as (one, first), daemon(bench, "two") as (two, second):
 
             def began() -> Counter[str]:
@@ -190,14 +194,15 @@ def freezes() -> Iterator[Any]:
         yield pytest.param(moments[number % 3], 0.25 + 0.7 * number / 24, marks=marks)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("moment", "share"), list(freezes()))
 def test_a_holder_frozen_past_its_lease_sends_nothing_more_once_woken(
-    tmp_path: Path, model: Path, uninterrupted: tuple[Any, int], moment: str, share: float
+    tmp_path: Path, model: Path, uninterrupted: tuple[Any, int], moment: str, share: float, kind: str
 ) -> None:
     """SIGSTOP in the middle of a push, longer than the lease; another push settles what was in flight before its own
     first write, and ends the work; SIGCONT, and the first one stops without another request."""
     end_state, requests = uninterrupted
-    with workbench(tmp_path, settings=settings(model, lease=LEASE)) as bench:
+    with on(kind), workbench(tmp_path, settings=settings(model, lease=LEASE)) as bench:
         freezer = Freezer(bench, moment, max(6, int(requests * share)))
         holder = bench.start("push", "--yes")
         freezer.process = holder
@@ -228,14 +233,15 @@ def test_a_holder_frozen_past_its_lease_sends_nothing_more_once_woken(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 def test_a_daemon_that_ends_in_the_middle_of_a_push_takes_it_up_at_its_next_start(
-    tmp_path: Path, model: Path, uninterrupted: tuple[Any, int], sent: signal.Signals
+    tmp_path: Path, model: Path, uninterrupted: tuple[Any, int], sent: signal.Signals, kind: str
 ) -> None:
     """SIGTERM lays the work down within the bound, SIGKILL drops it; started again, the daemon does the rest at once,
     long before the next time of its schedule, and the site ends as if nothing had happened."""
     end_state, requests = uninterrupted
-    with workbench(tmp_path, settings=settings(model, every=3), latency=0.02) as bench:
+    with on(kind), workbench(tmp_path, settings=settings(model, every=3), latency=0.02) as bench:
         struck = threading.Event()
         with daemon(bench) as (process, log):
 

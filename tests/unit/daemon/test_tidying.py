@@ -121,6 +121,7 @@ def test_a_copy_that_fails_is_told_once_and_that_it_works_again(tmp_path: Path) 
     """With what to do; and the sites are not blamed for it."""
     with inbox() as box, nights(tmp_path, box.address, TOML + UPKEEP) as here:
         backups = here.folder / ".lms-bridge" / "backups"
+        backups.parent.mkdir(exist_ok=True)
         backups.write_text("in the way", "utf-8")
         (end,) = here.fire("upkeep").values()
         assert [(one.step, one.state) for one in end.steps] == [("backup", "failed")]
