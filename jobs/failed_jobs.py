@@ -9,6 +9,12 @@ from bridge.store import Store
 SCHEMA = "lms_bridge_fleet"
 """Where the queue lives in the store's PostgreSQL."""
 
+_DELETE = text(
+    "DELETE FROM procrastinate_jobs AS job WHERE status IN ('failed', 'cancelled', 'aborted', 'succeeded') AND NOT "
+    "EXISTS (SELECT 1 FROM procrastinate_events AS event "
+    "WHERE event.job_id = job.id AND event.at >= to_timestamp(:before))"
+)
+
 
 def drop_failed(store: Store, before: float) -> int:
     """Take out of the queue what failed, or was given up, before a moment (UTC epoch seconds); return how many jobs.
@@ -17,11 +23,12 @@ def drop_failed(store: Store, before: float) -> int:
     """
     if store.engine.dialect.name != "postgresql":
         return 0
-    jobs, events = f"{SCHEMA}.procrastinate_jobs", f"{SCHEMA}.procrastinate_events"
-    over = "job.status IN ('failed', 'cancelled', 'aborted', 'succeeded')"
-    recent = f"SELECT 1 FROM {events} AS event WHERE event.job_id = job.id AND event.at >= to_timestamp(:before)"  # noqa: S608  constants of this module
     with store.begin() as connection:
-        if connection.execute(text("SELECT to_regclass(:jobs)"), {"jobs": jobs}).scalar_one() is None:
+        if (
+            connection.execute(text("SELECT to_regclass(:jobs)"), {"jobs": f"{SCHEMA}.procrastinate_jobs"}).scalar()
+            is None
+        ):
             return 0
-        statement = text(f"DELETE FROM {jobs} AS job WHERE {over} AND NOT EXISTS ({recent})")  # noqa: S608  as above
-        return connection.execute(statement, {"before": before}).rowcount
+        # The engine's own triggers look for its tables by their bare names.
+        connection.execute(text(f"SET LOCAL search_path = {SCHEMA}"))
+        return connection.execute(_DELETE, {"before": before}).rowcount

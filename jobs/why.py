@@ -95,7 +95,8 @@ class _Desk:
             now, later = history.rows_about(connection, key), history.rows_to_come(connection, key)
             refused = [one for one in feeds.rejections(connection, cleared=True) if one.person == key]
         sent = self._sent([key], [f"{key}|", f"{key}/"])
-        if not now and not later and not refused and (listed or not (sent["standing"] or sent["done"])):
+        about = sent["standing"] or sent["done"] or sent["undecided"]
+        if not now and not later and not refused and (listed or not about):
             return None
         return {
             "key": key,
@@ -306,10 +307,15 @@ class _Desk:
             standing = history.standing(connection, keys, beginnings)
             done = list(history.done_to(connection, keys, beginnings))
             held = history.held(connection, keys, beginnings)
+            undecided = history.undecided(connection, keys, beginnings)
         return {
             "standing": [_standing(site, base) for site, base in standing],
             "held": [
                 {"site": site, "kind": kind, "key": key, "reason": reason} for site, kind, key, reason in held
+            ],
+            "undecided": [
+                {"site": site, "kind": kind, "key": key, "reason": says, "run": run, "since": moment}
+                for site, kind, key, says, run, moment in undecided
             ],
             "done": [_done(one) for one in done],
         }  # fmt: skip

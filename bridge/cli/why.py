@@ -141,6 +141,12 @@ def _sent(screen: Screen, told: dict[str, Any], most: int | None) -> None:
     if standing:
         screen.say("  What the bridge last wrote or found:")
         _some(screen, standing, most)
+    for one in told["undecided"]:
+        screen.say(
+            f"  Left alone on {one['site']} until somebody decides, since {_when(one['since'])} (run {one['run']}): "
+            f"{one['kind']} {one['key']}: {one['reason']}",
+            "yellow",
+        )
     for one in told["held"]:
         screen.say(f"  Held on {one['site']}: {one['kind']} {one['key']}: {one['reason']}")
     lines = [
@@ -152,7 +158,7 @@ def _sent(screen: Screen, told: dict[str, Any], most: int | None) -> None:
     if lines:
         screen.say("  What was sent, and the answer, newest first:")
         _some(screen, lines, most)
-    elif not standing:
+    elif not standing and not told["undecided"]:
         screen.say("  Nothing was sent about it yet.")
     if "rows" in told:
         scope = f"lms-bridge plan --kind people --scope person={told['key']}"

@@ -14,7 +14,7 @@ from bridge.store import Store, encoding
 from bridge.store.feed_tables import AbsenceRow, RejectionRow, RosterTable, SnapshotRow, StagedRow, WaitingRow
 from bridge.store.journal import OPEN
 from bridge.store.state import table_of
-from bridge.store.tables import BaseRow, HoldRow, JournalRow, ResultHistoryRow, ResultRow, RunRow
+from bridge.store.tables import BaseRow, HoldRow, JournalRow, ResultHistoryRow, ResultRow, RunRow, UndecidedRow
 from bridge.store.unattended_tables import FiringRow, HealthRow, NoticeRow, StepRow
 
 FORGOTTEN = "forgotten"
@@ -107,8 +107,9 @@ def forget_person(connection: Connection, person: str, kinds: Collection[str]) -
         "entries of the journal": _blank_journal(connection, person, kinds),
         "mentions": _blank_mentions(connection, (person, *addresses)),
     }
-    hold = table_of(HoldRow)
-    connection.execute(delete(hold).where(_theirs(hold, person, kinds)))
+    for model in (HoldRow, UndecidedRow):
+        table = table_of(model)
+        connection.execute(delete(table).where(_theirs(table, person, kinds)))
     return {what: count for what, count in done.items() if count}
 
 
@@ -154,7 +155,8 @@ def _drop(connection: Connection, model: Any, person: str) -> int:
 def _anything(connection: Connection, person: str, kinds: Collection[str]) -> bool:
     owned = (RosterTable, WaitingRow, StagedRow, AbsenceRow, RejectionRow, ResultRow, ResultHistoryRow)
     questions = [select(1).where(table_of(model).c.person == person) for model in owned]
-    questions += [select(1).where(_theirs(table_of(model), person, kinds)) for model in (BaseRow, JournalRow)]
+    theirs = (BaseRow, JournalRow, UndecidedRow)
+    questions += [select(1).where(_theirs(table_of(model), person, kinds)) for model in theirs]
     return any(connection.execute(question.limit(1)).first() is not None for question in questions)
 
 
@@ -196,6 +198,7 @@ _SAYS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (FiringRow, ("message", "steps")),
     (StepRow, ("message",)),
     (HealthRow, ("reason",)),
+    (UndecidedRow, ("says",)),
 )
 """Where sentences stand that may name a person."""
 

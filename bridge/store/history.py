@@ -12,7 +12,7 @@ from bridge.roster import CONTENT, RosterRow
 from bridge.store.feed_tables import AbsenceRow, RosterTable, SnapshotRow, WaitingRow
 from bridge.store.journal import Entry, entry_of
 from bridge.store.state import Base, base_of, table_of
-from bridge.store.tables import BaseRow, HoldRow, JournalRow, RunRow
+from bridge.store.tables import BaseRow, HoldRow, JournalRow, RunRow, UndecidedRow
 
 roster, waiting, absence = table_of(RosterTable), table_of(WaitingRow), table_of(AbsenceRow)
 snapshots, journal, base, runs = table_of(SnapshotRow), table_of(JournalRow), table_of(BaseRow), table_of(RunRow)
@@ -140,6 +140,15 @@ def held(connection: Connection, keys: Sequence[str], beginnings: Sequence[str])
     """Return (site, kind, key, reason) of objects that pushes are kept away from."""
     statement = select(holds).where(_about(holds, keys, beginnings)).order_by(holds.c.site, holds.c.kind, holds.c.key)
     return [(row.site, row.kind, row.key, row.reason) for row in connection.execute(statement)]
+
+
+def undecided(
+    connection: Connection, keys: Sequence[str], beginnings: Sequence[str]
+) -> list[tuple[str, str, str, str, int, float]]:
+    """Return (site, kind, key, why, run, moment) of objects that pushes leave alone until a person decides."""
+    table = table_of(UndecidedRow)
+    statement = select(table).where(_about(table, keys, beginnings)).order_by(table.c.site, table.c.kind, table.c.key)
+    return [(row.site, row.kind, row.key, row.says, row.run_id, row.found_at) for row in connection.execute(statement)]
 
 
 def _about(table: Table, keys: Sequence[str], beginnings: Sequence[str]) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.ports import Fields
 from bridge.store import encoding
-from bridge.store.tables import BaseRow, HoldRow, RunRow
+from bridge.store.tables import BaseRow, HoldRow, RunRow, UndecidedRow
 
 BATCH = 2000
 """Rows written in one statement's worth of parameters; bounds memory."""
@@ -187,3 +187,29 @@ def release(connection: Connection, site: str, run_id: int | None = None) -> int
         undoing = select(runs.c.id).where(runs.c.undoes == run_id)
         statement = statement.where(or_(table.c.run_id == run_id, table.c.run_id.in_(undoing)))
     return connection.execute(statement).rowcount
+
+
+def load_undecided(connection: Connection, site: str) -> dict[tuple[str, str], str]:
+    """Return what pushes leave alone until a person decides, by (kind, key), with the reason."""
+    table = table_of(UndecidedRow)
+    rows = connection.execute(select(table.c.kind, table.c.key, table.c.says).where(table.c.site == site))
+    return {(row.kind, row.key): row.says for row in rows}
+
+
+def save_undecided(
+    connection: Connection,
+    site: str,
+    run_id: int,
+    now: float,
+    found: Mapping[tuple[str, str], str],
+    decided: Iterable[tuple[str, str]],
+) -> None:
+    """Record what a push found undecided, with the reason, and what no longer is."""
+    table = table_of(UndecidedRow)
+    rows = (
+        {"site": site, "kind": kind, "key": key, "says": says, "run_id": run_id, "found_at": now}
+        for (kind, key), says in found.items()
+    )
+    upsert(connection, UndecidedRow, rows)
+    for kind, key in decided:
+        connection.execute(delete(table).where(table.c.site == site, table.c.kind == kind, table.c.key == key))

@@ -92,6 +92,20 @@ class HoldRow(SQLModel, table=True):
     held_at: float
 
 
+class UndecidedRow(SQLModel, table=True):
+    """An object that the last push which looked at it left alone until a person decides, and why."""
+
+    __tablename__ = "undecided"
+
+    site: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    says: str = Field(sa_column=Column(Text, nullable=False))
+    run_id: int
+    """The run that found it first."""
+    found_at: float
+
+
 class CursorRow(SQLModel, table=True):
     """Where a pull stands: which window it reads, how far it got, when it was last through."""
 

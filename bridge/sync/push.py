@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from bridge.model import Desired
-from bridge.ports import Capabilities, LmsPort, Remark, Severity, Status, guarded
+from bridge.ports import Capabilities, LmsPort, Remark, Severity, Status, Translation, guarded
 from bridge.store import Store, journal, state
 from bridge.store.state import Base
 from bridge.sync.apply import Applier, Progress, Tally
@@ -66,7 +66,7 @@ def preview(site: str, port: LmsPort, store: Store, desired: Desired, rules: Rul
     """Return what a push would do now. Writes nothing, neither here nor there."""
     capabilities = port.probe()
     knowledge = knowledge_of(store, site, capabilities)
-    return _plan(site, port, capabilities, knowledge, desired, rules, clock)
+    return _plan(site, port, capabilities, knowledge, desired, rules, clock, port.translate(desired))
 
 
 def push(
@@ -90,7 +90,9 @@ def push(
         applier = Applier(site, port, capabilities, store, run.tenure, clock, run.id)
         open_objects = settle_open(applier)
         knowledge = knowledge_of(store, site, capabilities, open_objects)
-        plan = _plan(site, port, capabilities, knowledge, desired, rules, clock)
+        translation = port.translate(desired)
+        plan = _plan(site, port, capabilities, knowledge, desired, rules, clock, translation)
+        _remember_undecided(run, capabilities, plan, translation, rules)
         if stored is not None:
             plan = reviewed(stored, plan)
         check_limits(plan, capabilities, rules.limits)
@@ -138,12 +140,13 @@ def _plan(
     desired: Desired,
     rules: Rules,
     clock: Clock,
+    translation: Translation,
 ) -> ChangePlan:
     plan = make_plan(
         site,
         port,
         capabilities,
-        port.translate(desired),
+        translation,
         knowledge,
         rules.policy,
         rules.limits,
@@ -153,3 +156,35 @@ def _plan(
     )
     plan.remarks[:0] = [Remark(Severity.NOTE, "", "", says) for says in desired.notes]
     return plan
+
+
+def _remember_undecided(
+    run: Running, capabilities: Capabilities, plan: ChangePlan, translation: Translation, rules: Rules
+) -> None:
+    """Keep in the store what this plan leaves alone until a person decides, and drop what has been decided since.
+
+    What the plan did not look at (another kind, another part of the company) stays as an earlier one found it.
+    """
+    # Of kinds that are read back part by part not every night could tell.
+    told = {spec.kind for spec in capabilities.kinds if spec.rotation == 1}
+    held = [one for one in plan.remarks if one.severity is Severity.HELD and one.key and one.kind in told]
+    found = {(one.kind, one.key): one.says for one in held}
+    with run.store.read() as connection:
+        before = state.load_undecided(connection, run.site)
+    wanted = {(one.kind, one.key) for one in translation.items} if before else set()
+
+    def looked_at(kind: str, key: str) -> bool:
+        """Tell whether the plan would have found it, were it still undecided."""
+        if not rules.scope.covers(kind):
+            return False
+        speaks_of = translation.speaks_of.get(kind)
+        whole = kind in translation.complete and (speaks_of is None or speaks_of(key))
+        return whole or (kind, key) in wanted
+
+    decided = [one for one in before if one not in found and looked_at(*one)]
+    news = {one: says for one, says in found.items() if before.get(one) != says}
+    if not news and not decided:
+        return
+    with run.store.begin() as connection:
+        run.tenure.confirm(connection)
+        state.save_undecided(connection, run.site, run.id, run.clock.now(), news, decided)

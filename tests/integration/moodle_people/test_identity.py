@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
 
 from bridge.ports import Action, Severity
+from bridge.settings import Settings
 from bridge.sync.plan import ChangePlan
+from jobs.why import why
 from tests.integration.moodle_people.site import Place
 from tests.integration.moodle_people.small import desired, person
 
@@ -56,6 +59,32 @@ def test_two_accounts_that_could_be_theirs_are_held_and_nothing_hangs_on_them(he
     assert "2 accounts could be theirs" in held(report.plan)["P1"]
     assert here.accounts("P1") == []
     assert {pair[0] for pair in here.memberships()} == {"P2"}
+
+
+def test_why_tells_who_is_left_alone_until_somebody_decides_and_no_longer_once_they_have(here: Place) -> None:
+    """With the accounts in question and what to do, from the first push that found it; a push of something else, or of
+    others, changes nothing about it."""
+
+    def told() -> list[dict[str, Any]]:
+        """Ask as `lms-bridge why P1` does."""
+        settings = Settings(folder=here.folder, store=here.url, sites={}, variables={})
+        person_told = why(settings, here.store, "P1", dt.date(2026, 9, 1)).person
+        assert person_told is not None
+        found: list[dict[str, Any]] = person_told["undecided"]
+        return found
+
+    add(here, "somebody", email="p1@ward.example")
+    twin = add(here, "p1")
+    first = here.push(desired([person("P1"), person("P2")]))
+    here.push(desired([person("P1"), person("P2")]))
+    here.push(desired([person("P2")]), frozenset({"cohort"}))
+    ((one,), (run,)) = told(), {first.run_id}
+    assert (one["site"], one["kind"], one["run"]) == ("here", "user", run)
+    assert "2 accounts could be theirs" in one["reason"]
+    assert "Give the right one the ID number P1." in one["reason"]
+    here.moodle.db.users.update(twin, {"idnumber": "P1"})
+    here.push(desired([person("P1"), person("P2")]))
+    assert told() == []
 
 
 def test_two_accounts_with_one_id_number_are_held(here: Place) -> None:

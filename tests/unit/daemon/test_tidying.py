@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import queue
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import apscheduler.schedulers.base
 import pytest
+from sqlalchemy import text
 
 from bridge.ports import FixConfiguration
 from bridge.settings import FileSettings, load_settings
-from bridge.store import unattended
+from bridge.store import Store, unattended
 from bridge.sync.clock import Clock
+from jobs import fleet
 from jobs.chain import Chain, ChainEnd
+from jobs.failed_jobs import SCHEMA, drop_failed
 from jobs.once import run_once
 from jobs.schedule import HOUSE, tidying, timetable
+from jobs.worker import run_chain
 from tests.unit.daemon.nights import DAY, HOUR, TOML, Nights, inbox, nights
 from tests.unit.daemon.test_year import Driven, Simulated, Stepped
 
@@ -164,3 +170,37 @@ def test_a_daemon_that_was_away_for_a_week_tidies_at_its_start_and_calls_nothing
             daemon.end()
         assert len(ran) == 3, "the first day's, one for the week, the next day's"
         assert box.texts == []
+
+
+def test_a_worker_of_a_fleet_does_it_as_the_daemon_does(tmp_path: Path) -> None:
+    """One job for all sites, and once a day by the way of whatever else it does."""
+    with inbox() as box, nights(tmp_path, box.address, TOML) as here:
+        run_chain(here.settings, "tidy", HOUSE, threading.Event())
+        with here.store.read() as connection:
+            first = unattended.firing(connection, "tidy", HOUSE)
+        assert first is not None
+        assert first.state == "done"
+        run_chain(here.settings, "report", "moodle", threading.Event())
+        with here.store.read() as connection:
+            assert unattended.firing(connection, "tidy", HOUSE) == first, "it was done today"
+
+
+def test_jobs_that_failed_in_the_queue_go_with_the_records_of_runs(tmp_path: Path, postgres_url: str) -> None:
+    """Those that failed before the limit; one that waits, and one that failed since, stay."""
+    with inbox() as box, nights(tmp_path, box.address, TOML, sites=("a", "b", "c")) as here:
+        settings = here.settings.model_copy(update={"store": postgres_url})
+        store = Store.open(postgres_url)
+        assert drop_failed(store, here.now) == 0, "there is no queue yet"
+        assert len(fleet.defer(settings, "hourly", None)) == 3
+        with store.begin() as connection:
+            connection.execute(text(f"SET LOCAL search_path = {SCHEMA}"))
+            failing = text("UPDATE procrastinate_jobs SET status = 'failed' WHERE args ->> 'site' IN ('a', 'b')")
+            connection.execute(failing)
+            long_ago = text(
+                "UPDATE procrastinate_events AS event SET at = now() - interval '10 days' FROM procrastinate_jobs AS "
+                "job WHERE job.id = event.job_id AND job.args ->> 'site' <> 'b'"
+            )
+            connection.execute(long_ago)
+        assert drop_failed(store, time.time() - 5 * DAY) == 1
+        assert [(one.site, one.state) for one in fleet.standing(settings).jobs] == [("b", "failed"), ("c", "todo")]
+        store.close()

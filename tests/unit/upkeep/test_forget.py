@@ -126,6 +126,8 @@ def leave(office: Office) -> None:
         unattended.add_notice(
             connection, "failed:moodle", "failure", "moodle", "E77 was refused.", "See E77.", NOW, 0.0
         )
+        unsure = {("user", "E77"): "Two could be.", ("user", "E80"): f"It could be theirs or that of {WORDS[3]}."}
+        state.save_undecided(connection, "moodle", 1, NOW, unsure, [])
     office.rows.pop("E77")
 
 
