@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import in_cluster
 from tests.faults.night import Undisturbed, night, small_company
+from tests.faults.sites import SITES
 from tests.faults.warm import Warm, warm
 
 
@@ -30,15 +33,36 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", params=list(SITES))
+def undisturbed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, company: Path, process: Warm
+) -> Undisturbed:
+    """A night that nothing strikes, of each kind of site."""
+    return calm_night(request.param, tmp_path_factory.mktemp("undisturbed"), company, process)
+
+
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, company: Path, process: Warm) -> Undisturbed:
-    """A night that nothing strikes."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with night(folder / "night", company, f"sqlite:///{folder}/state.sqlite", process) as found:
-        codes, commits = found.run({"kind": "count"})
-        assert codes == [0, 0, 0], found.said()
-        assert found.made_twice() == []
-        return Undisturbed(found.left(), commits, found.moodle.requests.total)
+def undisturbed_moodle(tmp_path_factory: pytest.TempPathFactory, company: Path, process: Warm) -> Undisturbed:
+    """A night that nothing strikes, of a Moodle."""
+    return calm_night("moodle", tmp_path_factory.mktemp("undisturbed"), company, process)
+
+
+def calm_night(kind: str, folder: Path, company: Path, process: Warm) -> Undisturbed:
+    """Let two nights pass undisturbed, counting commits in one and effects on files in the other."""
+    counted: list[int] = []
+    left: list[dict[str, Any]] = []
+    asked: list[int] = []
+    for number, strike in enumerate(({"kind": "count"}, {"kind": "effects"})):
+        store = f"sqlite:///{folder}/state{number}.sqlite"
+        with night(kind, folder / f"night{number}", company, store, process) as one:
+            codes, moments = one.run(strike)
+            assert codes == [0, 0, 0], one.said()
+            assert one.made_twice() == []
+            counted.append(moments)
+            left.append(one.left())
+            asked.append(one.site.requests())
+    assert left[0] == left[1]
+    return Undisturbed(kind, left[0], counted[0], asked[0], counted[1])
 
 
 @pytest.fixture
@@ -61,10 +85,16 @@ def postgres_stores(postgres_cluster: str, postgres_template: str) -> Iterator[C
 
 
 @pytest.fixture
-def sqlite_stores(tmp_path: Path) -> Callable[[], str]:
-    """A maker of addresses at which there is no SQLite store yet."""
+def sqlite_stores(tmp_path: Path, sqlite_template: Path) -> Callable[[], str]:
+    """A maker of SQLite files with the newest schema."""
     numbers = count()
-    return lambda: f"sqlite:///{tmp_path}/state{next(numbers)}.sqlite"
+
+    def make() -> str:
+        path = tmp_path / f"state{next(numbers)}.sqlite"
+        shutil.copy(sqlite_template, path)
+        return f"sqlite:///{path}"
+
+    return make
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

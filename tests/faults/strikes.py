@@ -10,10 +10,12 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event, text
@@ -34,11 +36,20 @@ class Counter:
         return self._memory[0]
 
 
+def look_twice_at_once() -> None:
+    """Shorten the two seconds for which a report has to keep its size: nights by the hundred would wait for hours."""
+    from connectors.totara.reports import stable
+
+    stable.__kwdefaults__["wait"] = 0.01
+
+
 def install(strike: dict[str, Any], counter: Counter) -> None:
     """Arrange for a strike at its moment. `kind` says which; other keys are its own."""
     kind = strike["kind"]
     if kind == "names":
         _lose_names(strike["at"], counter)
+    elif kind == "effects":
+        _at_effects(strike, counter)
     elif kind == "disk":
         # Beyond this size the kernel refuses to let a file grow, as a full disk does.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -69,6 +80,35 @@ def _at_commits(act: Callable[[dict[str, Any], str, Connection | None], None], s
             act(strike, "after", None)
 
     Store.begin = counted
+
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_EFFECTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
+
+
+def _at_effects(strike: dict[str, Any], counter: Counter) -> None:
+    """Die at the chosen effect on the files of the folder: before it, or a little after it has begun."""
+    folder, main = f"{Path.cwd()}{os.sep}", threading.main_thread()
+
+    def heard(name: str, arguments: tuple[Any, ...]) -> None:
+        if name != "open" and name not in _EFFECTS:
+            return
+        if name == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITING):
+            return
+        path = arguments[0]
+        if not isinstance(path, str | os.PathLike) or threading.current_thread() is not main:
+            return
+        if os.path.abspath(path).startswith(folder) and counter.next() == strike.get("at"):
+            _die_after(strike["delay"])
+
+    sys.addaudithook(heard)
+
+
+def _die_after(delay: float) -> None:
+    if delay:
+        threading.Timer(delay, _die, ({}, "", None)).start()
+    else:
+        _die({}, "", None)
 
 
 def _nothing(_strike: dict[str, Any], _side: str, _connection: Connection | None) -> None:

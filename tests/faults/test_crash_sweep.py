@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -19,8 +20,10 @@ from tests.faults.warm import Warm
 SEED = 20261126
 MOMENTS = 300
 """Seeded moments around requests, beside every boundary of the journal."""
-SAMPLE = 4
-"""How many of each the ordinary tests try on each database; `make sweep` tries all."""
+SAMPLE = 2
+"""How many of each the ordinary tests try on each site and database; `make sweep` tries all."""
+Moment = tuple[str, int, float]
+"""Where a night is killed: around a request or at a file; at the how many-th; how many seconds later."""
 
 
 def boundaries(commits: int) -> list[dict[str, Any]]:
@@ -36,7 +39,7 @@ class RequestKiller:
         self.pid = 0
         self.struck = False
         self.lock = threading.Lock()
-        found.moodle.on_request(self._see)
+        found.site.watch(self._see)
 
     def started(self, pid: int) -> None:
         """Take note of the command that runs now."""
@@ -59,24 +62,33 @@ class RequestKiller:
                     return
 
 
-def moments(requests: int) -> list[tuple[str, int, float]]:
-    """Return the seeded moments: which side of which request, and a delay in seconds."""
+def moments(undisturbed: Undisturbed) -> list[Moment]:
+    """Return the seeded moments: around the requests of a night, and around what it does to files."""
     chance = random.Random(SEED)
-    kinds = ("before", "committed", "answered")
-    return [(kinds[number % 3], chance.randint(1, requests), chance.uniform(0.0005, 0.02)) for number in range(MOMENTS)]
+    kinds = ("before", "committed", "answered", "file", "file") if undisturbed.requests else ("file",)
+    found = []
+    for number in range(MOMENTS):
+        kind = kinds[number % len(kinds)]
+        most = undisturbed.effects if kind == "file" else undisturbed.requests
+        # Some right before a file is opened, renamed or removed, some while it is written.
+        delay = chance.uniform(0.0005, 0.02) if kind != "file" or chance.random() < 0.5 else 0.0
+        found.append((kind, chance.randint(1, most), delay))
+    return found
 
 
-def settle_down(found: Night) -> None:
-    """Wait until the site has done what it was asked by the process that died."""
-    found.moodle.on_request(None)
+def settle_down(found: Night, *, a_night: bool) -> None:
+    """Wait until the site has done what it was asked by the process that died; it may have a night of its own."""
+    found.site.watch(None)
     deadline = time.monotonic() + 5
-    while found.moodle.requests.in_flight and time.monotonic() < deadline:
+    while found.site.working() and time.monotonic() < deadline:
         time.sleep(0.005)
+    if a_night:
+        found.site.night()
 
 
-def expect_the_same_end(found: Night, wanted: Any, what: str) -> None:
+def expect_the_same_end(found: Night, wanted: Any, what: str, *, a_night: bool) -> None:
     """Run the night again and compare what it leaves with what an undisturbed one leaves."""
-    settle_down(found)
+    settle_down(found, a_night=a_night)
     codes, _ = found.run()
     assert codes == [0, 0, 0], f"{what}: the night after ended with {codes}\n{found.said()}"
     assert found.left() == wanted, what
@@ -85,57 +97,71 @@ def expect_the_same_end(found: Night, wanted: Any, what: str) -> None:
 
 
 def crash_at_boundaries(
-    folder: Path, company: Path, process: Warm, stores: Callable[[], str], wanted: Any, strikes: list[dict[str, Any]]
-) -> int:
-    """Kill a night at each of the boundaries; return how many were struck."""
-    struck = 0
-    for number, strike in enumerate(strikes):
-        with night(folder / f"night{number}", company, stores(), process) as found:
-            codes, _ = found.run(strike)
-            assert codes[-1] == -signal.SIGKILL, f"{strike} did not strike: {codes}\n{found.said()}"
-            struck += 1
-            expect_the_same_end(found, wanted, str(strike))
-    return struck
-
-
-def crash_at_moments(
+    undisturbed: Undisturbed,
     folder: Path,
     company: Path,
     process: Warm,
     stores: Callable[[], str],
-    wanted: Any,
-    chosen: list[tuple[str, int, float]],
+    strikes: list[dict[str, Any]],
+) -> int:
+    """Kill a night at each of the boundaries; return how many were struck."""
+    struck = 0
+    for number, strike in enumerate(strikes):
+        with night(undisturbed.kind, folder / f"night{number}", company, stores(), process) as found:
+            codes, _ = found.run(strike)
+            assert codes[-1] == -signal.SIGKILL, f"{strike} did not strike: {codes}\n{found.said()}"
+            struck += 1
+            expect_the_same_end(found, undisturbed.left, str(strike), a_night=number % 2 == 1)
+        forget(found)
+    return struck
+
+
+def crash_at_moments(
+    undisturbed: Undisturbed,
+    folder: Path,
+    company: Path,
+    process: Warm,
+    stores: Callable[[], str],
+    chosen: list[Moment],
 ) -> int:
     """Kill a night at each of the moments; return how many were struck before the night was through."""
     struck = 0
     for number, (moment, index, delay) in enumerate(chosen):
-        with night(folder / f"moment{number}", company, stores(), process) as found:
-            killer = RequestKiller(found, moment, index, delay)
-            codes, _ = found.run(started=killer.started)
+        with night(undisturbed.kind, folder / f"moment{number}", company, stores(), process) as found:
+            if moment == "file":
+                codes, _ = found.run({"kind": "effects", "at": index, "delay": delay})
+            else:
+                killer = RequestKiller(found, moment, index, delay)
+                codes, _ = found.run(started=killer.started)
             assert codes[-1] in (0, -signal.SIGKILL), f"{moment} {index}: {codes}\n{found.said()}"
             struck += codes[-1] != 0
-            expect_the_same_end(found, wanted, f"{moment} request {index}, {delay * 1000:.1f} ms")
+            what = f"{moment} {index}, {delay * 1000:.1f} ms"
+            expect_the_same_end(found, undisturbed.left, what, a_night=number // 5 % 2 == 1)
+        forget(found)
     return struck
+
+
+def forget(found: Night) -> None:
+    """Remove what a night that ended well left on this machine: a sweep has a thousand."""
+    shutil.rmtree(found.folder)
 
 
 @pytest.mark.slow
 def test_a_night_killed_at_a_boundary_of_the_journal_ends_the_same(
     tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, any_stores: Callable[[], str]
 ) -> None:
-    """A seeded sample of the boundaries, on both databases."""
-    wanted, commits = undisturbed.left, undisturbed.commits
-    chosen = random.Random(SEED).sample(boundaries(commits), SAMPLE)
-    assert crash_at_boundaries(tmp_path, company, process, any_stores, wanted, chosen) == SAMPLE
+    """A seeded sample of the boundaries, for each kind of site, on both databases."""
+    chosen = random.Random(SEED).sample(boundaries(undisturbed.commits), SAMPLE)
+    assert crash_at_boundaries(undisturbed, tmp_path, company, process, any_stores, chosen) == SAMPLE
 
 
 @pytest.mark.slow
-def test_a_night_killed_around_a_request_ends_the_same(
+def test_a_night_killed_at_a_moment_ends_the_same(
     tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, any_stores: Callable[[], str]
 ) -> None:
-    """A seeded sample of the moments, on both databases."""
-    wanted, requests = undisturbed.left, undisturbed.requests
-    struck = crash_at_moments(tmp_path, company, process, any_stores, wanted, moments(requests)[:SAMPLE])
-    assert struck >= SAMPLE // 2
+    """A seeded sample of the moments, for each kind of site, on both databases."""
+    chosen = random.Random(f"{SEED}{undisturbed.kind}").sample(moments(undisturbed), SAMPLE)
+    assert crash_at_moments(undisturbed, tmp_path, company, process, any_stores, chosen) >= SAMPLE // 2
 
 
 @pytest.mark.sweep
@@ -144,14 +170,14 @@ def test_every_boundary_and_every_moment(
     tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, any_stores: Callable[[], str]
 ) -> None:
     """All boundaries of the journal and all the seeded moments."""
-    wanted, commits, requests = undisturbed.left, undisturbed.commits, undisturbed.requests
     on = any_stores().partition(":")[0].partition("+")[0]
-    every = boundaries(commits)
-    at_boundaries = crash_at_boundaries(tmp_path, company, process, any_stores, wanted, every)
-    at_moments = crash_at_moments(tmp_path, company, process, any_stores, wanted, moments(requests))
+    every = boundaries(undisturbed.commits)
+    at_boundaries = crash_at_boundaries(undisturbed, tmp_path, company, process, any_stores, every)
+    at_moments = crash_at_moments(undisturbed, tmp_path, company, process, any_stores, moments(undisturbed))
     assert at_boundaries == len(every)
     assert at_moments > MOMENTS // 2
     print(
-        f"\n{on}: killed at {at_boundaries} sides of {commits} commits and at {at_moments} of {MOMENTS} moments around "
-        f"{requests} requests (at the others the night was through); every night after ended as an undisturbed one"
+        f"\n{undisturbed.kind} on {on}: killed at {at_boundaries} sides of {undisturbed.commits} commits and at "
+        f"{at_moments} of {MOMENTS} moments around {undisturbed.requests} requests and {undisturbed.effects} files (at "
+        "the others the night was through); every night after ended as an undisturbed one"
     )

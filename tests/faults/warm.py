@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-LOADED = ("bridge.cli.main", "requests", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite")
+LOADED = (
+    "bridge.cli.main",
+    "connectors.feeds",
+    "connectors.moodle",
+    "jobs.totara_site",
+    "requests",
+    "alembic.command",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite",
+)
 
 
 class Warm:
@@ -101,8 +110,9 @@ def serve() -> None:
     # Loaded before the first fork, so that no child pays for it.
     for name in LOADED:
         importlib.import_module(name)
-    from tests.faults.strikes import Counter
+    from tests.faults.strikes import Counter, look_twice_at_once
 
+    look_twice_at_once()
     memory = mmap.mmap(-1, 8)
     counter = Counter(memoryview(memory))
     for line in sys.stdin:

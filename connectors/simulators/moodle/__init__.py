@@ -4,9 +4,9 @@ It behaves as observed on Moodle 4.5.6 (`contracts/moodle-4.5`), keeps its state
 recorded answers.
 """
 
+from connectors.simulators.faults import Fault, FaultPlan
 from connectors.simulators.moodle.config import CostModel, SimulatorConfig
 from connectors.simulators.moodle.faults import KINDS as FAULT_KINDS
-from connectors.simulators.moodle.faults import Fault, FaultPlan
 from connectors.simulators.moodle.serving import main, serve
 from connectors.simulators.moodle.simulator import MoodleSimulator
 

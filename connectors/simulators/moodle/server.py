@@ -19,6 +19,7 @@ from typing import Any
 from xml.sax.saxutils import escape as xml_escape
 from zoneinfo import available_timezones
 
+from connectors.simulators.faults import Fault, FaultPlan, gateway_page
 from connectors.simulators.moodle import batch, faults, params
 from connectors.simulators.moodle.errors import (
     MoodleError,
@@ -112,7 +113,7 @@ class RequestLog:
 class HttpServer:
     """Listens, reads requests, and answers them from the site."""
 
-    def __init__(self, site: Site, plan: faults.FaultPlan, log: RequestLog, control: Control) -> None:
+    def __init__(self, site: Site, plan: FaultPlan, log: RequestLog, control: Control) -> None:
         self.site = site
         self.plan = plan
         self.log = log
@@ -328,13 +329,13 @@ class Request:
         elif kind.startswith("multipart/form-data"):
             params.build_arrays(params.decode_multipart(body, kind, limit), self.form)
 
-    def _strike(self, fault: faults.Fault) -> Reply:
+    def _strike(self, fault: Fault) -> Reply:
         kind = fault.kind
         if kind in ("timeout", "timeout_after_commit"):
             if kind == "timeout_after_commit":
                 self._work()
             time.sleep(fault.seconds)
-            return Reply(504, "text/html", faults.gateway_page(504, "Gateway Time-out").encode(), reset=True)
+            return Reply(504, "text/html", gateway_page(504, "Gateway Time-out").encode(), reset=True)
         if kind == "reset_before":
             return Reply(0, HTML, b"", reset=True)
         if kind == "reset_after_commit":
@@ -351,14 +352,14 @@ class Request:
             fault.count = None
         return self._answer_of(fault)
 
-    def _answer_of(self, fault: faults.Fault) -> Reply:
+    def _answer_of(self, fault: Fault) -> Reply:
         config = self.site.config
         pages = {
-            "http_502": Reply(502, "text/html", faults.gateway_page(502, "Bad Gateway").encode()),
-            "http_504": Reply(504, "text/html", faults.gateway_page(504, "Gateway Time-out").encode()),
+            "http_502": Reply(502, "text/html", gateway_page(502, "Bad Gateway").encode()),
+            "http_504": Reply(504, "text/html", gateway_page(504, "Gateway Time-out").encode()),
             "http_503": Reply(503, HTML, faults.maintenance_page(config.sitename).encode()),
             "http_429": Reply(
-                429, "text/html", faults.gateway_page(429, "Too Many Requests").encode(),
+                429, "text/html", gateway_page(429, "Too Many Requests").encode(),
                 (("Retry-After", f"{fault.seconds:g}"),),
             ),
             "empty_500": Reply(500, HTML, b""),

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from connectors.simulators.faults import FaultPlan
 from connectors.simulators.moodle import (  # noqa: F401 - importing the modules registers what they answer
     badges,
     cohorts,
@@ -29,7 +30,7 @@ from connectors.simulators.moodle import (  # noqa: F401 - importing the modules
     visits,
 )
 from connectors.simulators.moodle.config import SimulatorConfig
-from connectors.simulators.moodle.faults import FaultPlan
+from connectors.simulators.moodle.faults import KINDS
 from connectors.simulators.moodle.seeding import Seeder
 from connectors.simulators.moodle.server import Hook, HttpServer, RequestLog
 from connectors.simulators.moodle.site import Site
@@ -49,7 +50,7 @@ class MoodleSimulator:
         self.config = config or SimulatorConfig()
         self.site = Site(self.config)
         self.seed = Seeder(self.site)
-        self.faults = FaultPlan(self.config.seed)
+        self.faults = FaultPlan(KINDS, self.config.seed)
         self.requests = RequestLog()
         self.server = HttpServer(self.site, self.faults, self.requests, self._control)
         self._url: str | None = None

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import socket
+import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +19,8 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.hrimport_rules import HrImportSettings
+from connectors.simulators.faults import FaultPlan
+from connectors.simulators.totara.faults import HTML, JSON, KINDS, Reply, strike
 from connectors.simulators.totara.graphql import ApiSettings, GraphQl
 from connectors.simulators.totara.site import RunInBackground, TotaraSite
 from connectors.simulators.totara.webservices import WebServices
@@ -23,7 +28,7 @@ from connectors.simulators.totara.webservices import WebServices
 GRAPHQL = "/api/graphql.php"
 TOKEN = "/totara/oauth2/token.php"  # noqa: S105 - an address, not a secret
 REST = "/webservice/rest/server.php"
-JSON = "application/json; charset=utf-8"
+Hook = Callable[[str, int, str], None]
 _UNKNOWN_BEARER = (
     "Missing, expired or invalid access token. Ensure the Authorization header is set to a valid Bearer token."
 )
@@ -34,7 +39,7 @@ class TotaraSimulator:
 
     ``with TotaraSimulator(filesdir) as totara:`` gives ``totara.url``, ``totara.client_id`` and
     ``totara.client_secret``; ``totara.site`` is what it holds; ``totara.requests`` lists what was asked, and
-    ``totara.issued`` the access tokens that were given out.
+    ``totara.issued`` the access tokens that were given out; ``totara.faults`` breaks what is to come.
     """
 
     def __init__(
@@ -64,6 +69,10 @@ class TotaraSimulator:
         self.issued: list[str] = []
         # Called before a request is answered; what it returns, a status and a body, is sent instead.
         self.on_request: Callable[[str, str, Any], tuple[int, Any] | None] = lambda _method, _path, _body: None
+        # Called with `before`, `after_commit` or `answered`, a request's number from 1, and its path.
+        self.on_moment: Hook = lambda _moment, _number, _path: None
+        self.faults = FaultPlan(KINDS)
+        self.in_flight = 0
         self._tokens: dict[str, float] = {}
         self._spent: deque[tuple[float, int]] = deque()
         self._lock = threading.Lock()
@@ -134,24 +143,52 @@ class TotaraSimulator:
 
     # -- answering --------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str, Any]:
-        """Status, content type and body of the answer to a request."""
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        """Return the answer to a request, with the fault that strikes it."""
         shown = body.decode("utf-8", "replace")
         with self._lock:
             self.requests.append((method, path, shown))
+            number = len(self.requests)
+            self.in_flight += 1
+        try:
+            return replace(self._reply(number, method, path, headers, shown), number=number)
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+
+    def _reply(self, number: int, method: str, path: str, headers: dict[str, str], shown: str) -> Reply:
         instead = self.on_request(method, path, shown)
         if instead is not None:
-            return instead[0], JSON, instead[1]
+            return Reply(instead[0], JSON, instead[1])
+        self.on_moment("before", number, path)
+        fault = self.faults.pick(number, (path,))
+        if fault is None or self._turns_away(fault.kind):
+            reply = self._work(method, path, headers, shown)
+        else:
+            reply = strike(fault, lambda most: self._work(method, path, headers, shown, most), self.graphql.fault)
+        self.on_moment("after_commit", number, path)
+        return reply
+
+    def _turns_away(self, kind: str) -> bool:
+        """Let a fault that concerns who asks take its effect; the answer is then the site's own."""
+        if kind == "invalidclient":
+            self.client_enabled = False
+        if kind in ("invalidclient", "invalidtoken"):
+            self.forget_tokens()
+            return True
+        return False
+
+    def _work(self, method: str, path: str, headers: dict[str, str], body: str, most: int | None = None) -> Reply:
         match path:
             case "/api/graphql.php":
-                return self._graphql(method, headers, shown)
+                return Reply(*self._graphql(method, headers, body, most))
             case "/totara/oauth2/token.php":
-                return 200, "text/html; charset=utf-8", self._token(method, headers, shown)
+                return Reply(200, HTML, self._token(method, headers, body))
             case "/webservice/rest/server.php":
-                return 200, "application/json", self.web_services.call(parse_qsl(shown, keep_blank_values=True))
-        return 404, "text/html; charset=utf-8", "Not found"
+                return Reply(200, "application/json", self.web_services.call(parse_qsl(body, keep_blank_values=True)))
+        return Reply(404, HTML, "Not found")
 
-    def _graphql(self, method: str, headers: dict[str, str], body: str) -> tuple[int, str, Any]:
+    def _graphql(self, method: str, headers: dict[str, str], body: str, most: int | None) -> tuple[int, str, Any]:
         if method != "POST":
             message = "Invalid webapi request, only POST method is allowed"
             return 400, JSON, {"errors": [{"message": message}], "error": message}
@@ -175,6 +212,8 @@ class TotaraSimulator:
             payload = json.loads(body)
         except ValueError:
             payload = None
+        if isinstance(payload, list):
+            payload = payload[:most]
         answer, cost = self.graphql.answer(payload)
         with self._lock:
             self._spent.append((time.monotonic(), cost))
@@ -228,13 +267,19 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.owner.targets.add(self.path)
         path = urlsplit(self.path).path
-        status, kind, answer = self.owner.answer(self.command, path, headers, body)
-        payload = answer.encode() if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
+        reply = self.owner.answer(self.command, path, headers, body)
+        if reply.reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            return
+        payload = reply.payload()
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.kind)
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
-        self.wfile.write(payload)
+        self.wfile.write(payload[: max(1, len(payload) * 2 // 3)] if reply.cut else payload)
+        self.close_connection = self.close_connection or reply.cut
+        self.owner.on_moment("answered", reply.number, path)
 
     do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the names http.server looks for
 

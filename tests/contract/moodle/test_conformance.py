@@ -18,7 +18,7 @@ from bridge.sync.push import PushReport
 from bridge.sync.running import Rules
 from connectors.http import Timeouts
 from connectors.moodle import MoodleConnector, MoodleOptions
-from connectors.simulators.moodle import Fault, MoodleSimulator
+from connectors.simulators.moodle import MoodleSimulator
 from connectors.simulators.moodle.errors import invalid_parameter
 from connectors.simulators.moodle.site import HANDLERS
 from tests.contract.conformance import company
@@ -102,7 +102,7 @@ class SimulatedSite(Site):
     def lose_answers(self) -> None:
         """Lose three answers after the work was done."""
         for at in (6, 9, 12):
-            self.moodle.faults.faults.append(Fault("reset_after_commit", at=at))
+            self.moodle.faults.add("reset_after_commit", at=at)
 
 
 class TestMoodle(LmsConformance):

@@ -58,6 +58,13 @@ class Mischief:
     """Hang up when something is to be renamed."""
     lost_bytes: int = 0
     """How many bytes to keep back of each written file."""
+    strike_at: int = 0
+    """The operation at which `strike` happens, by its number from 1; 0 for none."""
+    strike: str = ""
+    """`cut` or `cut_after` (the line breaks before or after the work is done), `denied`, or `full` (from then on)."""
+    told: Callable[[str, int, str], None] | None = None
+    """Told of `before` and `after_commit` of each operation, its number and its name."""
+    operations: int = 0
     logins: int = 0
     offsets: list[int] = field(default_factory=list)
     """Where reads began."""
@@ -160,16 +167,68 @@ class DropServer:
                 self._connection = chan.get_connection()
                 self._cut = False
 
+            def _begin(self, name: str) -> int:
+                """Count an operation and let what was to strike it do so; return its number."""
+                mischief = outer.mischief
+                mischief.operations += 1
+                number = mischief.operations
+                if mischief.told is not None:
+                    mischief.told("before", number, name)
+                if number == mischief.strike_at:
+                    match mischief.strike:
+                        case "cut":
+                            self._hang_up()
+                        case "denied":
+                            raise asyncssh.SFTPPermissionDenied("no")
+                        case "full":
+                            mischief.full = True
+                if self._cut:
+                    raise asyncssh.SFTPConnectionLost("cut")
+                return number
+
+            def _done(self, name: str, number: int) -> None:
+                mischief = outer.mischief
+                if mischief.told is not None:
+                    mischief.told("after_commit", number, name)
+                if (number, mischief.strike) == (mischief.strike_at, "cut_after"):
+                    self._hang_up()
+                    raise asyncssh.SFTPConnectionLost("cut")
+
+            def _hang_up(self) -> None:
+                self._cut = True
+                self._connection.abort()
+
+            def stat(self, path: bytes) -> Any:
+                number = self._begin("stat")
+                found = super().stat(path)
+                self._done("stat", number)
+                return found
+
+            def lstat(self, path: bytes) -> Any:
+                number = self._begin("lstat")
+                found = super().lstat(path)
+                self._done("lstat", number)
+                return found
+
+            def remove(self, path: bytes) -> Any:
+                number = self._begin("remove")
+                done = super().remove(path)
+                self._done("remove", number)
+                return done
+
             def _deny(self, path: bytes) -> None:
                 if b"forbidden" in path:
                     raise asyncssh.SFTPPermissionDenied("no")
 
             def open(self, path: bytes, pflags: int, attrs: Any) -> Any:
+                number = self._begin("open")
                 self._deny(path)
                 opened.append(super().open(path, pflags, attrs))
+                self._done("open", number)
                 return opened[-1]
 
             async def scandir(self, path: bytes) -> AsyncIterator[Any]:
+                number = self._begin("scandir")
                 self._deny(path)
                 async for one in super().scandir(path):
                     yield one
@@ -177,44 +236,58 @@ class DropServer:
                     yield asyncssh.SFTPName(
                         name, attrs=asyncssh.SFTPAttrs(size=5, permissions=0o100644, mtime=1, atime=1)
                     )
+                self._done("scandir", number)
 
             async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
                 mischief = outer.mischief
                 mischief.offsets.append(offset)
                 if mischief.read_delay:
                     await asyncio.sleep(mischief.read_delay)
-                if self._cut:
-                    raise asyncssh.SFTPConnectionLost("cut")
+                number = self._begin("read")
                 if mischief.cut_at and offset >= mischief.cut_at[0]:
                     mischief.cut_at.pop(0)
-                    self._cut = True
-                    self._connection.abort()
+                    self._hang_up()
                     raise asyncssh.SFTPConnectionLost("cut")
                 file_obj.seek(offset)
                 data: bytes = file_obj.read(max(1, size // 3) if mischief.short_reads else size)
                 if mischief.after_read is not None:
                     act, mischief.after_read = mischief.after_read, None
                     act()
+                self._done("read", number)
                 return data
 
             def write(self, file_obj: Any, offset: int, data: bytes) -> int:
+                number = self._begin("write")
                 if outer.mischief.full:
                     raise asyncssh.SFTPFailure("No space left on device")
                 kept = data[: max(0, len(data) - outer.mischief.lost_bytes)]
                 file_obj.seek(offset)
                 file_obj.write(kept)
+                self._done("write", number)
                 return len(data)
 
             def rename(self, oldpath: bytes, newpath: bytes) -> Any:
+                number = self._begin("rename")
                 if outer.mischief.cut_at_rename:
-                    self._connection.abort()
+                    self._hang_up()
                     raise asyncssh.SFTPConnectionLost("cut")
                 self._deny(newpath)
-                return super().rename(oldpath, newpath)
+                done = super().rename(oldpath, newpath)
+                self._done("rename", number)
+                return done
+
+            def posix_rename(self, oldpath: bytes, newpath: bytes) -> Any:
+                number = self._begin("posix_rename")
+                done = super().posix_rename(oldpath, newpath)
+                self._done("posix_rename", number)
+                return done
 
             def mkdir(self, path: bytes, attrs: Any) -> Any:
+                number = self._begin("mkdir")
                 self._deny(path)
-                return super().mkdir(path, attrs)
+                done = super().mkdir(path, attrs)
+                self._done("mkdir", number)
+                return done
 
         listener = await asyncssh.create_server(
             Door, "127.0.0.1", 0, server_host_keys=[self.host_key], sftp_factory=Files, allow_scp=False

@@ -11,7 +11,7 @@ from bridge.model import Desired
 from bridge.ports import BridgeError, FixConfiguration, Outcome, Status, StopRun
 from connectors.http import Timeouts
 from connectors.moodle import MoodleConnector, MoodleOptions
-from connectors.simulators.moodle import Fault, MoodleSimulator
+from connectors.simulators.moodle import MoodleSimulator
 from tests.integration.moodle.test_structure import creations, model, node
 
 CREATE = "core_competency_create_competency"
@@ -67,7 +67,7 @@ def test_a_lost_answer_makes_unknowns_and_the_rerun_makes_nothing_twice(moodle: 
     """What may have been done is unknown, what hangs on it is not sent, and a second run completes the tree."""
     connector = connect(moodle)
     connector.probe()
-    moodle.faults.faults.append(Fault(kind, function=CREATE, start=1, count=1, after_writes=2, seconds=1.5))
+    moodle.faults.add(kind, function=CREATE, start=1, count=1, after_writes=2, seconds=1.5)
     outcomes, error = push(connector)
     assert error is None
     states = {outcome.status for outcome in outcomes}
@@ -86,7 +86,7 @@ def test_a_passing_fault_is_waited_out(moodle: MoodleSimulator, kind: str) -> No
     """Maintenance, overload, deadlocks and too large bodies cost time, nothing else."""
     connector = connect(moodle)
     connector.probe()
-    moodle.faults.faults.append(Fault(kind, function=CREATE, count=1 if kind == "oversize_xml" else 2, seconds=0))
+    moodle.faults.add(kind, function=CREATE, count=1 if kind == "oversize_xml" else 2, seconds=0)
     outcomes, error = push(connector)
     assert (error, {outcome.status for outcome in outcomes}) == (None, {Status.APPLIED})
     assert keys_in(moodle) == WANTED
@@ -98,7 +98,7 @@ def test_a_fault_that_stays_stops_the_run_after_telling_of_every_change(moodle: 
     """Each change is told of, the error has one sentence that names no secret, and a rerun completes the work."""
     connector = connect(moodle)
     connector.probe()
-    moodle.faults.faults.append(Fault(kind, function=CREATE, start=9, count=500, seconds=0))
+    moodle.faults.add(kind, function=CREATE, start=9, count=500, seconds=0)
     outcomes, error = push(connector)
     assert isinstance(error, StopRun) or (kind == "accessexception" and error is None)
     assert len(outcomes) == len(COMPETENCIES) + 1
@@ -175,7 +175,7 @@ def test_what_was_made_before_the_run_stopped_is_told_as_made(moodle: MoodleSimu
     more = creations(connector.translate(Desired(model(COMPETENCIES))).items, ["competency"])
     more = [change for change in more if change.key not in ("F/A", "F/A00")]
     moodle.requests.reset()
-    moodle.faults.faults.append(Fault("invalidtoken", function=CREATE, start=4, count=500))
+    moodle.faults.add("invalidtoken", function=CREATE, start=4, count=500)
     outcomes: list[Outcome] = []
     with pytest.raises(StopRun):
         outcomes.extend(connector.settle(connector.submit(more)))

@@ -13,7 +13,6 @@ from bridge.ports import Action, SafetyLimit, Severity
 from bridge.sync.clock import Clock
 from bridge.sync.undo import undo
 from connectors.moodle.profile import day_of, nobodys_password, usable_email, username_of
-from connectors.simulators.moodle import Fault
 from connectors.simulators.moodle import people as simulated
 from connectors.simulators.moodle.site import HANDLERS
 from tests.integration.moodle_people.site import PEOPLE, Place
@@ -204,10 +203,8 @@ def test_one_bad_account_does_not_cost_the_others_theirs(here: Place, monkeypatc
 def test_answers_that_get_lost_make_nothing_twice(here: Place) -> None:
     """Each kind of write loses an answer once; everything ends as it should."""
     wanted = desired([person(f"P{n}") for n in range(30)])
-    here.moodle.faults.faults.extend(
-        Fault("reset_after_commit", function=name, count=1)
-        for name in ("core_user_create_users", "core_cohort_create_cohorts", "core_cohort_add_cohort_members")
-    )
+    for name in ("core_user_create_users", "core_cohort_create_cohorts", "core_cohort_add_cohort_members"):
+        here.moodle.faults.add("reset_after_commit", function=name, count=1)
     assert here.push(wanted).state == "done"
     assert all(len(here.accounts(f"P{n}")) == 1 for n in range(30))
     assert len(here.moodle.db.cohorts) == 4

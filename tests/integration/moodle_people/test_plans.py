@@ -12,7 +12,6 @@ from bridge.ports import Action, Change
 from bridge.sync.clock import Clock
 from bridge.sync.undo import undo
 from connectors.moodle.client import Call, Fate
-from connectors.simulators.moodle import Fault
 from tests.contract.conformance import company
 from tests.integration.moodle_people.site import PEOPLE, Place
 from tests.integration.moodle_people.small import STRUCTURE, UNITS, desired, job, person, terminated
@@ -280,10 +279,8 @@ def test_an_edit_in_moodle_is_noticed_when_the_turn_comes(here: Place) -> None:
 def test_answers_that_get_lost_make_no_plan_twice(here: Place) -> None:
     """Looked up by the marker, person by person."""
     people = [person(f"P{n}") for n in range(30)]
-    here.moodle.faults.faults.extend(
-        Fault("reset_after_commit", function=name, count=1)
-        for name in ("core_competency_create_plan", "core_competency_add_competency_to_plan")
-    )
+    for name in ("core_competency_create_plan", "core_competency_add_competency_to_plan"):
+        here.moodle.faults.add("reset_after_commit", function=name, count=1)
     assert here.push(wanted(people=people), KINDS).state == "done"
     assert len(here.moodle.db.plans) == 30
     assert len(here.moodle.db.plan_competencies) == 60

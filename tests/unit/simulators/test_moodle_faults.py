@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from connectors.simulators.moodle import FAULT_KINDS, Fault, MoodleSimulator
+from connectors.simulators.moodle import FAULT_KINDS, MoodleSimulator
 
 
 def _count(moodle: MoodleSimulator) -> int:
@@ -102,10 +102,10 @@ def test_faults_strike_at_a_number_by_function_or_by_chance(moodle: MoodleSimula
     assert 8 < struck < 32
 
 
-def test_an_unknown_fault_is_refused() -> None:
+def test_an_unknown_fault_is_refused(moodle: MoodleSimulator) -> None:
     """A typing error in a test does not pass as a fault that never comes."""
     with pytest.raises(ValueError, match="unknown fault"):
-        Fault("http_999")
+        moodle.faults.add("http_999")
     assert "timeout" in FAULT_KINDS
 
 
