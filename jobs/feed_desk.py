@@ -14,6 +14,7 @@ from bridge.rows import Column
 from bridge.settings import Settings
 from bridge.store import Store, feeds
 from bridge.sync.clock import Clock
+from bridge.sync.lease import Tenure
 from bridge.sync.trust import says_newer
 from connectors.feeds import (
     Arrival,
@@ -32,7 +33,7 @@ from connectors.feeds import (
 from connectors.tables import UnreadableTable, open_table
 from jobs.architecture import read_architecture
 from jobs.feed_reading import read_lookups
-from jobs.ingest import FeedContext, Incoming, IngestResult, ingest
+from jobs.ingest import FeedContext, Incoming, Ingestion, IngestResult, holding_feed
 from jobs.retention import expire_feed
 from jobs.title_log import Layered, recorded
 from mappings.positions import ListedDecisions, PositionFinder, TitleDecisions
@@ -243,11 +244,22 @@ def ingest_arrivals(
     store: Store, settings: Settings, context: FeedContext, as_of: dt.date, clock: Clock | None = None
 ) -> Delivery:
     """Take in every file that lies whole in a feed's drop, in order. A taken one goes to the archive; any other stays
-    there with a note that says why. Of a feed of changes none is taken before those that were sent earlier."""
+    there with a note that says why. Of a feed of changes none is taken before those that were sent earlier.
+
+    Raises SiteBusy where another program works on the feed.
+    """
     clock = clock or Clock()
+    # From the first look on: two programs that fetch the same file at once would take it from under each other's hands.
+    with holding_feed(store, context, "ingest", clock) as tenure:
+        return _take_arrivals(store, settings, context, as_of, clock, tenure)
+
+
+def _take_arrivals(
+    store: Store, settings: Settings, context: FeedContext, as_of: dt.date, clock: Clock, tenure: Tenure
+) -> Delivery:
     source = source_of(settings, context.name, context.settings, clock)
     inbox = settings.folder / ".lms-bridge" / "inbox" / context.name
-    look = _Look(store, context, source, inbox, as_of, clock)
+    look = _Look(store, context, source, inbox, Ingestion(store, context, as_of, clock, tenure.confirm))
     in_order, by_name = context.settings.snapshot == "delta", context.settings.order == "name"
     try:
         survey = source.survey()
@@ -285,8 +297,7 @@ class _Look:
     context: FeedContext
     source: FeedSource
     inbox: Path
-    as_of: dt.date
-    clock: Clock
+    ingestion: Ingestion
     results: list[IngestResult] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -311,7 +322,7 @@ class _Look:
             )
             return True
         try:
-            result = ingest(self.store, self.context, Incoming.of_received(received), self.as_of, self.clock)
+            result = self.ingestion.take_in(Incoming.of_received(received))
         finally:
             received.path.unlink(missing_ok=True)
         self.results.append(result)

@@ -13,7 +13,7 @@ from bridge.store.forgetting import FORGOTTEN, Known, forget_person, known_of, w
 from bridge.store.state import table_of
 from bridge.store.tables import BaseRow
 from bridge.sync.clock import Clock
-from bridge.sync.lease import holding
+from bridge.sync.lease import FEED_LEASE, holding
 
 ACCOUNTS = frozenset({"user", "person"})
 """Kinds whose key is a person's: an account in Moodle, a person in Totara."""
@@ -127,7 +127,10 @@ def _workplaces(store: Store, settings: Settings) -> list[str]:
     with store.read() as connection:
         known = {one.name for one in feeds.all_feeds(connection)}
         sites = set(connection.execute(base.select().with_only_columns(base.c.site).distinct()).scalars())
-    return [*sorted(f"feed:{name}" for name in known | set(settings.feeds)), *sorted(sites | set(settings.sites))]
+    return [
+        *sorted(f"{FEED_LEASE}{name}" for name in known | set(settings.feeds)),
+        *sorted(sites | set(settings.sites)),
+    ]
 
 
 def _staying(settings: Settings, known: Known) -> Iterator[Stays]:

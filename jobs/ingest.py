@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Connection
 
 from bridge.faults import Fault
 from bridge.feed_settings import FeedSettings
@@ -17,7 +20,7 @@ from bridge.store.stage_tables import CREATED, HELD, REFUSED, UNCHANGED, UPDATED
 from bridge.store.staging import Staging, staging
 from bridge.sync import trust
 from bridge.sync.clock import Clock
-from bridge.sync.lease import holding
+from bridge.sync.lease import FEED_LEASE, Tenure, holding
 from bridge.sync.trust import Guard
 from connectors.feeds import ReceivedFile
 from connectors.tables import UnreadableTable
@@ -156,8 +159,13 @@ def ingest(
     Raises SiteBusy where another program works on the feed.
     """
     clock = clock or Clock()
-    with holding(store, f"feed:{context.name}", "ingest", clock, seconds=LEASE_SECONDS):
-        return Ingestion(store, context, as_of, clock).take_in(incoming)
+    with holding_feed(store, context, "ingest", clock) as tenure:
+        return Ingestion(store, context, as_of, clock, tenure.confirm).take_in(incoming)
+
+
+def holding_feed(store: Store, context: FeedContext, what: str, clock: Clock) -> AbstractContextManager[Tenure]:
+    """Hold a feed for a block: nobody else fetches, takes in or decides anything of it meanwhile."""
+    return holding(store, f"{FEED_LEASE}{context.name}", what, clock, seconds=LEASE_SECONDS)
 
 
 def release(
@@ -175,8 +183,9 @@ def release(
     clock = clock or Clock()
     if not reason.strip():
         raise FixConfiguration("Say why with --reason TEXT; it is kept with the file.")
-    with holding(store, f"feed:{context.name}", "release", clock, seconds=LEASE_SECONDS):
-        return Ingestion(store, context, as_of, clock).release(reason.strip(), partial=partial, discard=discard)
+    with holding_feed(store, context, "release", clock) as tenure:
+        ingestion = Ingestion(store, context, as_of, clock, tenure.confirm)
+        return ingestion.release(reason.strip(), partial=partial, discard=discard)
 
 
 @dataclass(slots=True)
@@ -201,13 +210,28 @@ _ENTANGLED = Guard(
 class Ingestion:
     """One file of one feed on its way through. Whoever changes something with it holds the feed's lease."""
 
-    def __init__(self, store: Store, context: FeedContext, as_of: dt.date, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        context: FeedContext,
+        as_of: dt.date,
+        clock: Clock,
+        confirm: Callable[[Connection], None] = lambda _connection: None,
+    ) -> None:
         self._store = store
+        self._confirm = confirm
         self._context = context
         self._settings = context.settings
         self._today = as_of.isoformat()
         self._clock = clock
         self._rules = rules_fingerprint(context.settings, context.units, context.lookups)
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        """A transaction that stands only while the feed is held: a run that was frozen decides nothing afterwards."""
+        with self._store.begin() as connection:
+            yield connection
+            self._confirm(connection)
 
     # --- A file that arrived ----------------------------------------------------------------------------------------
 
@@ -319,6 +343,7 @@ class Ingestion:
                     result = self._quarantine(staged, judged, guards)
                 else:
                     result = self._accept(staged, judged, partial=False)
+                self._confirm(staged.connection)
         notes = list(result.notes)
         if cut:
             notes.append("The file ends in the middle of a line, so nobody is missed for lack of a row in it.")
@@ -454,7 +479,7 @@ class Ingestion:
         """Put a file into quarantine of which not one row can be read."""
         guard = Guard("unreadable", fault.message, fault.remedy)
         snapshot = replace(snapshot, vouched=incoming.has_manifest)
-        with self._store.begin() as connection:
+        with self._begin() as connection:
             snapshot_id, snapshot = self._into_quarantine(connection, snapshot, [guard], {})
             feeds.add_rejections(connection, [Rejection(self._context.name, snapshot_id, fault)])
         return _result_of(snapshot, snapshot, ())
@@ -468,7 +493,7 @@ class Ingestion:
             "into its name, as in people_2026-12-31.csv.",
         )
         snapshot = replace(snapshot, state=feeds.REFUSED, guards=(asdict(guard),), decided_at=self._clock.now())
-        with self._store.begin() as connection:
+        with self._begin() as connection:
             before = feeds.latest_with(connection, snapshot.feed, snapshot.sha256, feeds.REFUSED)
             # It lies in the drop until somebody takes it away, and is refused each night: once is enough to remember.
             known = before.id if before is not None and before.guards == snapshot.guards else None
@@ -495,7 +520,7 @@ class Ingestion:
         """
         counts = last.counts
         name = self._context.name
-        with self._store.begin() as connection:
+        with self._begin() as connection:
             created, updated = roster.due_counts(connection, name, self._today, last.id)
             came_due = roster.apply_due(connection, name, self._today)
             waiting = roster.waiting_count(connection, name, last.id)
@@ -539,7 +564,7 @@ class Ingestion:
             raise FixConfiguration(f"Nothing of the feed {name} is in quarantine. See `lms-bridge feed status`.")
         snapshot = replace(snapshot, reason=reason, as_of=self._today)
         if discard:
-            with self._store.begin() as connection:
+            with self._begin() as connection:
                 gone = replace(snapshot, state=feeds.DISCARDED, decided_at=self._clock.now())
                 feeds.save_snapshot(connection, gone)
                 feeds.clear_rejections_of(connection, snapshot.id)
@@ -557,7 +582,9 @@ class Ingestion:
                 staged.take_back(snapshot.id, snapshot.rows)
                 judged = self._judge(staged, snapshot, findings, None)
                 self._keep_findings(staged.connection, snapshot.id, findings)
-                return self._accept(staged, judged, partial=partial)
+                result = self._accept(staged, judged, partial=partial)
+                self._confirm(staged.connection)
+        return result
 
     # --- Notes ------------------------------------------------------------------------------------------------------
 

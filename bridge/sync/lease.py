@@ -25,6 +25,10 @@ LEASE_SECONDS = 60.0
 """After this long without a heartbeat the holder counts as dead and another run may begin."""
 
 
+FEED_LEASE = "feed:"
+"""What the lease of a feed begins with; that of a site is its name."""
+
+
 class SiteBusy(StopRun):
     """Another run works on the site."""
 
@@ -162,8 +166,8 @@ def holding(
         if reason := stop():
             raise StopRun(reason)
         if clock.now() >= deadline:
-            busy = "another run" if held is None else f"a {held.what} ({held.holder})"
-            raise SiteBusy(f"Site {site} is being worked on by {busy}. Wait until it is done, then run this again.")
+            message = f"{_place(site)} is being worked on by {_who(held)}. Wait until it is done, then run this again."
+            raise SiteBusy(message)
         clock.sleep(0.2)
     tenure = Tenure(store, lease, clock, seconds, stop)
     tenure.start()
@@ -171,6 +175,19 @@ def holding(
         yield tenure
     finally:
         tenure.end()
+
+
+def _place(lease: str) -> str:
+    """Return what a lease is for, in words."""
+    return f"The feed {lease.removeprefix(FEED_LEASE)}" if lease.startswith(FEED_LEASE) else f"Site {lease}"
+
+
+def _who(held: Lease | None) -> str:
+    """Return who holds a lease, in words: what runs there, on which machine, as which process."""
+    if held is None:
+        return "another run"
+    host, pid, *_ = (*held.holder.split(":"), "")
+    return f"{'an' if held.what[:1] in 'aeiou' else 'a'} {held.what} (process {pid} on {host})"
 
 
 def is_dead(holder: str) -> bool:

@@ -145,5 +145,6 @@ class Spool:
         path = self._folder / "last-stamp"
         last = int(path.read_text(encoding="ascii")) if path.is_file() else 0
         stamp = max(int(now), last + 1)
-        path.write_text(str(stamp), encoding="ascii")
+        # In one step: killed in the middle of the writing, it would leave a file that says nothing.
+        _write(path, stamp)
         return stamp

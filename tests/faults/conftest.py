@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,26 +34,31 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", params=list(SITES))
-def undisturbed(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, company: Path, process: Warm
-) -> Undisturbed:
-    """A night that nothing strikes, of each kind of site."""
-    return calm_night(request.param, tmp_path_factory.mktemp("undisturbed"), company, process)
-
-
 @pytest.fixture(scope="session")
-def undisturbed_moodle(tmp_path_factory: pytest.TempPathFactory, company: Path, process: Warm) -> Undisturbed:
-    """A night that nothing strikes, of a Moodle."""
-    return calm_night("moodle", tmp_path_factory.mktemp("undisturbed"), company, process)
+def undisturbed_of(
+    tmp_path_factory: pytest.TempPathFactory, company: Path, process: Warm
+) -> Callable[[str], Undisturbed]:
+    """What a night leaves that nothing strikes, by the kind of its site; each passes once."""
+
+    @cache
+    def found(kind: str) -> Undisturbed:
+        return calm_night(kind, tmp_path_factory.mktemp("undisturbed"), company, process)
+
+    return found
+
+
+@pytest.fixture(params=list(SITES))
+def undisturbed(request: pytest.FixtureRequest, undisturbed_of: Callable[[str], Undisturbed]) -> Undisturbed:
+    """A night that nothing strikes, of each kind of site."""
+    return undisturbed_of(request.param)
 
 
 def calm_night(kind: str, folder: Path, company: Path, process: Warm) -> Undisturbed:
-    """Let two nights pass undisturbed, counting commits in one and effects on files in the other."""
+    """Let three nights pass undisturbed, counting commits in one, effects on files and look-ups of names in others."""
     counted: list[int] = []
     left: list[dict[str, Any]] = []
     asked: list[int] = []
-    for number, strike in enumerate(({"kind": "count"}, {"kind": "effects"})):
+    for number, strike in enumerate(({"kind": "count"}, {"kind": "effects"}, {"kind": "names", "at": NEVER})):
         store = f"sqlite:///{folder}/state{number}.sqlite"
         with night(kind, folder / f"night{number}", company, store, process) as one:
             codes, moments = one.run(strike)
@@ -61,8 +67,12 @@ def calm_night(kind: str, folder: Path, company: Path, process: Warm) -> Undistu
             counted.append(moments)
             left.append(one.left())
             asked.append(one.site.requests())
-    assert left[0] == left[1]
-    return Undisturbed(kind, left[0], counted[0], asked[0], counted[1])
+    assert left[0] == left[1] == left[2]
+    commits, effects, names = counted
+    return Undisturbed(kind, left[0], commits, min(asked), effects, names)
+
+
+NEVER = 10**9
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -75,6 +76,10 @@ class Night:
     store: str
     process: Warm
     more: dict[str, str] = field(default_factory=dict)
+    words: str = "said.txt"
+    """The file that what it prints is written to."""
+    dusk: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the site has a night of its own: it has one at a time."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment the commands run in."""
@@ -109,10 +114,12 @@ class Night:
                     strike,
                     fresh=number == again == 0,
                     started=started,
+                    words=self.words,
                 )
                 if command[0] != "push" or code != PENDING:
                     break
-                self.site.night()
+                with self.dusk:
+                    self.site.night()
             codes.append(code)
             if code != 0:
                 break
@@ -120,7 +127,7 @@ class Night:
 
     def said(self) -> str:
         """Return everything the commands printed so far."""
-        path = self.folder / "said.txt"
+        path = self.folder / self.words
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def left(self) -> dict[str, Any]:
@@ -144,13 +151,14 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """What a night leaves that nothing struck, how often it commits, asks the site, and touches a file."""
+    """What a night leaves that nothing struck, and how many commits, requests, effects on files and look-ups it has."""
 
     kind: str
     left: dict[str, Any]
     commits: int
     requests: int
     effects: int
+    names: int
 
 
 def stored(url: str) -> dict[str, list[Any]]:

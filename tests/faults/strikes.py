@@ -6,10 +6,12 @@ only the moment is chosen by the test.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -36,11 +38,25 @@ class Counter:
         return self._memory[0]
 
 
-def look_twice_at_once() -> None:
-    """Shorten the two seconds for which a report has to keep its size: nights by the hundred would wait for hours."""
+PATIENCE = 0.05
+"""Seconds that a struck program waits at most before it looks or asks again."""
+
+
+def hurry() -> None:
+    """Shorten what is only waited for: nights by the hundred would wait for hours.
+
+    A report has to keep its size for two seconds; a site that is busy is asked again after seconds, one whose limit is
+    used up after a minute.
+    """
+    from connectors.moodle.connector import MoodleConnector
+    from connectors.totara.graphql import GraphQlClient
     from connectors.totara.reports import stable
 
-    stable.__kwdefaults__["wait"] = 0.01
+    def briefly(seconds: float) -> None:
+        time.sleep(min(seconds, PATIENCE))
+
+    for function in (MoodleConnector.__init__, GraphQlClient.__init__, stable):
+        function.__kwdefaults__["sleep"] = briefly
 
 
 def install(strike: dict[str, Any], counter: Counter) -> None:
@@ -50,6 +66,8 @@ def install(strike: dict[str, Any], counter: Counter) -> None:
         _lose_names(strike["at"], counter)
     elif kind == "effects":
         _at_effects(strike, counter)
+    elif kind in _REFUSALS:
+        _at_effects(strike, counter, _REFUSALS[kind])
     elif kind == "disk":
         # Beyond this size the kernel refuses to let a file grow, as a full disk does.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -58,7 +76,11 @@ def install(strike: dict[str, Any], counter: Counter) -> None:
         _at_commits(_COMMITS[kind], strike, counter)
 
 
-def _at_commits(act: Callable[[dict[str, Any], str, Connection | None], None], strike: Any, counter: Counter) -> None:
+Act = Callable[[dict[str, Any], Engine, Connection | None], None]
+"""What strikes at a boundary: told its settings, the store's engine, and the connection if it is still open."""
+
+
+def _at_commits(act: Act, strike: Any, counter: Counter) -> None:
     """Call `act` at the chosen boundary: before or after the commit of one transaction of the main thread."""
     begin = Store.begin
     main = threading.main_thread()
@@ -75,9 +97,9 @@ def _at_commits(act: Callable[[dict[str, Any], str, Connection | None], None], s
         with begin(self) as connection:
             yield connection
             if chosen and strike["side"] == "before":
-                act(strike, "before", connection)
+                act(strike, self.engine, connection)
         if chosen and strike["side"] == "after":
-            act(strike, "after", None)
+            act(strike, self.engine, None)
 
     Store.begin = counted
 
@@ -86,8 +108,15 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _EFFECTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 
 
-def _at_effects(strike: dict[str, Any], counter: Counter) -> None:
-    """Die at the chosen effect on the files of the folder: before it, or a little after it has begun."""
+_REFUSALS = {"no room": errno.ENOSPC, "read only": errno.EROFS}
+
+
+def _at_effects(strike: dict[str, Any], counter: Counter, refusal: int | None = None) -> None:
+    """Strike the chosen effect on the files of the folder.
+
+    Die before it, or a little after it has begun; or have it refused, and all that follow, as a disk does that is full
+    or was made read-only.
+    """
     folder, main = f"{Path.cwd()}{os.sep}", threading.main_thread()
 
     def heard(name: str, arguments: tuple[Any, ...]) -> None:
@@ -98,7 +127,13 @@ def _at_effects(strike: dict[str, Any], counter: Counter) -> None:
         path = arguments[0]
         if not isinstance(path, str | os.PathLike) or threading.current_thread() is not main:
             return
-        if os.path.abspath(path).startswith(folder) and counter.next() == strike.get("at"):
+        if not os.path.abspath(path).startswith(folder):
+            return
+        number = counter.next()
+        if refusal is not None:
+            if number >= strike["at"]:
+                raise OSError(refusal, os.strerror(refusal), str(path))
+        elif number == strike.get("at"):
             _die_after(strike["delay"])
 
     sys.addaudithook(heard)
@@ -106,20 +141,20 @@ def _at_effects(strike: dict[str, Any], counter: Counter) -> None:
 
 def _die_after(delay: float) -> None:
     if delay:
-        threading.Timer(delay, _die, ({}, "", None)).start()
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
     else:
-        _die({}, "", None)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _nothing(_strike: dict[str, Any], _side: str, _connection: Connection | None) -> None:
+def _nothing(_strike: dict[str, Any], _engine: Engine, _connection: Connection | None) -> None:
     """Only count."""
 
 
-def _die(_strike: dict[str, Any], _side: str, _connection: Connection | None) -> None:
+def _die(_strike: dict[str, Any], _engine: Engine, _connection: Connection | None) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _jump(strike: dict[str, Any], _side: str, _connection: Connection | None) -> None:
+def _jump(strike: dict[str, Any], _engine: Engine, _connection: Connection | None) -> None:
     """Set the clock forward or back, as a machine does that finds out what time it is."""
     real, seconds = time.time, strike["seconds"]
     time.time = lambda: real() + seconds
@@ -129,23 +164,20 @@ def _jump(strike: dict[str, Any], _side: str, _connection: Connection | None) ->
     Clock.__init__.__defaults__ = (time.time, *Clock.__init__.__defaults__[1:])
 
 
-def _cut_database(_strike: dict[str, Any], _side: str, connection: Connection | None) -> None:
+def _cut_database(_strike: dict[str, Any], engine: Engine, _connection: Connection | None) -> None:
     """Let PostgreSQL end every connection of this process, as it does when it is restarted."""
-    if connection is None:
-        raise RuntimeError("a connection can only be cut while there is one")
-    ended = connection.engine.url
     import psycopg
 
-    with psycopg.connect(ended.set(drivername="postgresql").render_as_string(False), autocommit=True) as other:
+    address = engine.url.set(drivername="postgresql").render_as_string(False)
+    with psycopg.connect(address, autocommit=True) as other:
         other.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
 
-def _fill_database(_strike: dict[str, Any], _side: str, connection: Connection | None) -> None:
+def _fill_database(_strike: dict[str, Any], engine: Engine, connection: Connection | None) -> None:
     """Let SQLite find no page more, as on a full disk; for this connection and all that follow."""
-    engine: Engine = connection.engine if connection is not None else _last_engine()
 
     @event.listens_for(engine, "begin")
     def full(found: Connection) -> None:
@@ -156,11 +188,43 @@ def _fill_database(_strike: dict[str, Any], _side: str, connection: Connection |
         connection.execute(text("PRAGMA max_page_count = 1"))
 
 
-def _last_engine() -> Engine:
-    raise RuntimeError("choose the side before, where the engine is at hand")
+def _forbid_writing(_strike: dict[str, Any], engine: Engine, connection: Connection | None) -> None:
+    """Let SQLite refuse to write, as on a disk made read-only; for this connection and all that follow."""
+
+    @event.listens_for(engine, "begin")
+    def refuse(found: Connection) -> None:
+        found.exec_driver_sql("PRAGMA query_only = ON")
+
+    if connection is not None:
+        connection.execute(text("PRAGMA query_only = ON"))
 
 
-_COMMITS = {"count": _nothing, "die": _die, "jump": _jump, "cut": _cut_database, "full": _fill_database}
+def _lock_database(strike: dict[str, Any], engine: Engine, _connection: Connection | None) -> None:
+    """Hold SQLite's file for a while, as a backup program does."""
+    held = threading.Event()
+
+    def hold() -> None:
+        other = sqlite3.connect(str(engine.url.database), timeout=10, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        held.set()
+        time.sleep(strike["seconds"])
+        other.execute("ROLLBACK")
+        other.close()
+
+    threading.Thread(target=hold, daemon=True).start()
+    if not held.wait(15):
+        raise RuntimeError("the file could not be locked")
+
+
+_COMMITS: dict[str, Act] = {
+    "count": _nothing,
+    "die": _die,
+    "jump": _jump,
+    "cut": _cut_database,
+    "full": _fill_database,
+    "query only": _forbid_writing,
+    "locked": _lock_database,
+}
 
 
 def _lose_names(at: int, counter: Counter) -> None:

@@ -3,58 +3,85 @@
 from __future__ import annotations
 
 import random
-import sqlite3
+import shutil
 import threading
-from collections.abc import Callable
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.store.database import BUSY_SECONDS
 from tests.faults.night import Night, Undisturbed, night
-from tests.faults.warm import Warm
+from tests.faults.sites import SITES, Moodle, TotaraApi, TotaraSftp
+from tests.faults.tls import TlsFront
+from tests.faults.warm import Warm, warm
 
 SEED = 20261126
-SAMPLE = 10
-"""How many pairs of a fault and a request the ordinary tests try; `make sweep` tries all."""
 STOPPED = {1, 2, 3, 4, 5}
 """Exit codes of a command that did not get to its end and says so."""
+SAMPLE = 10
+"""How many faults of a site the ordinary tests try; `make sweep` tries all."""
+AT_ONCE = 40
+"""How many times two nights run at once, each time with another lead."""
 
-REQUEST_FAULTS: dict[str, dict[str, Any]] = {
-    "timeout": {"seconds": 0.6},
-    "timeout_after_commit": {"seconds": 0.6},
-    "reset_before": {},
-    "reset_after_commit": {},
-    "cut_json": {},
-    "http_502": {},
-    "http_503": {},
-    "http_504": {},
-    "http_429": {"seconds": 0.1},
-    "sitemaintenance": {},
-    "invalidtoken": {"count": None},
-    "accessexception": {},
-    "empty_500": {},
-    "killed_mid_batch": {"after_writes": 3},
-    "dbconnectionfailed": {},
-    "empty_403": {},
-    "deadlock": {},
-    "oversize_xml": {},
-}
-"""What the site or the network does to one request (`invalidtoken`: to all from then on)."""
+OF_SITES = [(site.name, fault) for site in (Moodle, TotaraApi, TotaraSftp) for fault in site.faults]
+"""What a site, its network or its file server does to one request: each of these, at every request of a night."""
 
 
-def expect_a_clean_end(found: Night, codes: list[int], wanted: Any, what: str) -> bool:
-    """It is through and right, or stopped and said why; the night after is right. Tells whether it stopped."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where nights are struck: what they need, wherever they are made."""
+
+    folder: Path
+    company: Path
+    process: Warm
+    stores: dict[str, Callable[[], str]]
+    undisturbed_of: Callable[[str], Undisturbed]
+
+    @contextmanager
+    def night(self, kind: str, database: str = "sqlite") -> Iterator[Night]:
+        """A night of a kind of site that is yet to come; nothing is kept of it here if it ended well."""
+        folder = self.folder / "night"
+        with night(kind, folder, self.company, self.stores[database](), self.process) as found:
+            yield found
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def place(
+    tmp_path: Path,
+    company: Path,
+    process: Warm,
+    sqlite_stores: Callable[[], str],
+    postgres_stores: Callable[[], str],
+    undisturbed_of: Callable[[str], Undisturbed],
+) -> Place:
+    """Nights on both databases."""
+    stores = {"sqlite": sqlite_stores, "postgresql": postgres_stores}
+    return Place(tmp_path, company, process, stores, undisturbed_of)
+
+
+def expect_words(found: Night, codes: list[int], what: str) -> bool:
+    """It is through, or stopped and said why. Tells whether it stopped."""
     said = found.said()
     assert "Traceback" not in said, f"{what}: {said[-3000:]}"
     stopped = codes[-1] != 0
     if stopped:
         assert codes[-1] in STOPPED, f"{what}: ended with {codes}\n{said[-3000:]}"
         assert len(said.strip().splitlines()[-1]) > 20, f"{what}: no word of what happened: {said[-500:]}"
-    else:
-        assert found.left() == wanted, what
-    found.moodle.faults.clear()
+    return stopped
+
+
+def expect_a_clean_end(found: Night, codes: list[int], wanted: Any, what: str) -> bool:
+    """It is through and right, or stopped and said why; the night after is right. Tells whether it stopped."""
+    stopped = expect_words(found, codes, what)
+    assert stopped or found.left() == wanted, what
+    found.site.watch(None)
+    found.site.calm()
     again, _ = found.run()
     assert again == [0, 0, 0], f"{what}: the night after ended with {again}\n{found.said()[-3000:]}"
     assert found.left() == wanted, f"{what}: the night after"
@@ -63,161 +90,214 @@ def expect_a_clean_end(found: Night, codes: list[int], wanted: Any, what: str) -
     return stopped
 
 
-def strike_requests(
-    folder: Path, company: Path, process: Warm, stores: Callable[[], str], wanted: Any, pairs: list[tuple[str, int]]
-) -> int:
-    """Let each fault strike its request; return how many nights stopped."""
-    stopped = 0
-    for number, (kind, index) in enumerate(pairs):
-        with night(folder / f"night{number}", company, stores(), process) as found:
-            found.moodle.faults.add(
-                kind, at=index if kind != "invalidtoken" else None, start=index, **REQUEST_FAULTS[kind]
-            )
-            codes, _ = found.run()
-            stopped += expect_a_clean_end(found, codes, wanted, f"{kind} at request {index}")
-    return stopped
+# --- What a site, its network or its file server does -----------------------------------------------------------------
+
+
+def strike_request(place: Place, kind: str, fault: str, index: int) -> bool:
+    """Let a fault strike a request; tell whether the night stopped."""
+    with place.night(kind) as found:
+        found.site.strike(fault, index)
+        codes, _ = found.run()
+        return expect_a_clean_end(found, codes, place.undisturbed_of(kind).left, f"{kind}: {fault} at request {index}")
 
 
 @pytest.mark.slow
-def test_a_fault_at_any_request_ends_the_night_right_or_stops_it_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
-) -> None:
+@pytest.mark.parametrize("kind", ["moodle", "totara-api", "totara-sftp"])
+def test_a_fault_at_any_request_ends_the_night_right_or_stops_it_with_a_reason(place: Place, kind: str) -> None:
     """A seeded sample of faults and requests."""
-    wanted, requests = undisturbed.left, undisturbed.requests
-    pairs = [(kind, index) for kind in REQUEST_FAULTS for index in range(1, requests + 1)]
-    strike_requests(tmp_path, company, process, sqlite_stores, wanted, random.Random(SEED).sample(pairs, SAMPLE))
+    requests = place.undisturbed_of(kind).requests
+    every = [(fault, index) for site, fault in OF_SITES if site == kind for index in range(1, requests + 1)]
+    for fault, index in random.Random(SEED).sample(every, SAMPLE if kind == "moodle" else SAMPLE // 2):
+        strike_request(place, kind, fault, index)
 
 
 @pytest.mark.sweep
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("kind", REQUEST_FAULTS)
-def test_every_fault_at_every_request(
-    tmp_path: Path,
-    company: Path,
-    process: Warm,
-    undisturbed: Undisturbed,
-    sqlite_stores: Callable[[], str],
-    kind: str,
-) -> None:
+@pytest.mark.parametrize(("kind", "fault"), OF_SITES)
+def test_every_fault_at_every_request(place: Place, kind: str, fault: str) -> None:
     """All of them, one fault class at a time."""
-    wanted, requests = undisturbed.left, undisturbed.requests
-    pairs = [(kind, index) for index in range(1, requests + 1)]
-    stopped = strike_requests(tmp_path, company, process, sqlite_stores, wanted, pairs)
-    print(f"\n{kind}: {len(pairs)} requests struck, {stopped} nights stopped with a reason, all right the night after")
+    indexes = range(1, place.undisturbed_of(kind).requests + 1)
+    stopped = sum(strike_request(place, kind, fault, index) for index in indexes)
+    print(f"\n{kind}, {fault}: {len(indexes)} requests struck, {stopped} nights stopped with a reason, all right after")
 
 
-# --- What strikes from inside: names, certificates, disks, databases, clocks ------------------------------------------
+# --- What strikes from inside: names, disks, databases, clocks --------------------------------------------------------
 
 
-def test_a_name_server_that_fails_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
-) -> None:
-    """The name of the site is not found, at the first look-up or a later one."""
-    wanted = undisturbed.left
-    for at in (1, 2, 3):
-        with night(tmp_path / f"night{at}", company, sqlite_stores(), process) as found:
-            codes, _ = found.run({"kind": "names", "at": at})
-            expect_a_clean_end(found, codes, wanted, f"no names from look-up {at} on")
+def _each(most: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"at": at, **more} for at in range(1, most + 1)]
 
 
-def test_a_site_that_does_not_speak_tls_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
-) -> None:
-    """The address says https and what answers does not."""
-    wanted = undisturbed.left
-    with night(tmp_path / "night", company, sqlite_stores(), process) as found:
-        found.more["MOODLE_URL"] = found.moodle.url.replace("http://", "https://")
-        codes, _ = found.run()
-        assert codes[-1] in STOPPED, found.said()
-        found.more.clear()
-        assert expect_a_clean_end(found, codes, wanted, "no TLS")
+INSIDE: dict[str, tuple[str, Callable[[Undisturbed], list[dict[str, Any]]]]] = {
+    "no name server": ("sqlite", lambda calm: _each(calm.names, kind="names")),
+    "store's disk full": ("sqlite", lambda calm: _each(calm.commits, kind="full", side="before")),
+    "store read-only": ("sqlite", lambda calm: _each(calm.commits, kind="query only", side="before")),
+    "store locked for a moment": (
+        "sqlite",
+        lambda calm: _each(calm.commits, kind="locked", side="after", seconds=0.5),
+    ),
+    "PostgreSQL lost within a transaction": ("postgresql", lambda calm: _each(calm.commits, kind="cut", side="before")),
+    "PostgreSQL lost between two": ("postgresql", lambda calm: _each(calm.commits, kind="cut", side="after")),
+    "clock two hours forward": (
+        "sqlite",
+        lambda calm: _each(calm.commits, kind="jump", side="after", seconds=7200),
+    ),
+    "clock two hours back": (
+        "sqlite",
+        lambda calm: _each(calm.commits, kind="jump", side="after", seconds=-7200),
+    ),
+    "files' disk full": ("sqlite", lambda calm: _each(calm.effects, kind="no room")),
+    "files' disk read-only": ("sqlite", lambda calm: _each(calm.effects, kind="read only")),
+}
+"""What goes wrong around the program: on which database, and all its moments in a night."""
 
 
-def test_a_disk_that_fills_up_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
-) -> None:
-    """The store's file can grow no further, from one of several boundaries on."""
-    wanted, commits = undisturbed.left, undisturbed.commits
-    stopped = 0
-    for at in random.Random(SEED).sample(range(1, commits), 4):
-        with night(tmp_path / f"night{at}", company, sqlite_stores(), process) as found:
-            codes, _ = found.run({"kind": "full", "at": at, "side": "before"})
-            stopped += expect_a_clean_end(found, codes, wanted, f"disk full after transaction {at}")
-    assert stopped
+def strike_inside(place: Place, kind: str, fault: str, strike: dict[str, Any]) -> bool:
+    """Let something go wrong at its moment; tell whether the night stopped."""
+    with place.night(kind, INSIDE[fault][0]) as found:
+        codes, _ = found.run(strike)
+        return expect_a_clean_end(found, codes, place.undisturbed_of(kind).left, f"{kind}: {fault}, {strike}")
 
 
-def test_a_file_that_may_grow_no_further_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
-) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", INSIDE)
+def test_a_fault_around_the_program_ends_the_night_right_or_stops_it_with_a_reason(place: Place, fault: str) -> None:
+    """Of each kind of fault a seeded sample: once on a Moodle, once on a Totara."""
+    chance = random.Random(f"{SEED} {fault}")
+    for kind in ("moodle", "totara"):
+        every = INSIDE[fault][1](place.undisturbed_of(kind))
+        if every:
+            strike_inside(place, kind, fault, chance.choice(every))
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", SITES)
+@pytest.mark.parametrize("fault", INSIDE)
+def test_every_fault_around_the_program_at_every_moment(place: Place, kind: str, fault: str) -> None:
+    """All moments, for each kind of site."""
+    every = INSIDE[fault][1](place.undisturbed_of(kind))
+    stopped = sum(strike_inside(place, kind, fault, strike) for strike in every)
+    print(f"\n{kind}, {fault}: {len(every)} moments, {stopped} nights stopped with a reason, all right after")
+
+
+def test_a_file_that_may_grow_no_further_stops_the_night_with_a_reason(place: Place) -> None:
     """The kernel refuses to let any file grow beyond a size, as a quota does."""
-    wanted = undisturbed.left
-    for number, size in enumerate((150_000, 400_000)):
-        with night(tmp_path / f"night{number}", company, sqlite_stores(), process) as found:
+    for size in (150_000, 400_000):
+        with place.night("moodle") as found:
             codes, _ = found.run({"kind": "disk", "bytes": size})
-            expect_a_clean_end(found, codes, wanted, f"files of at most {size} bytes")
+            expect_a_clean_end(found, codes, place.undisturbed_of("moodle").left, f"files of at most {size} bytes")
 
 
-def test_a_store_that_somebody_else_locks_is_waited_for(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
-) -> None:
-    """Another program holds the file for a second in the middle of the night: the night goes on afterwards."""
-    wanted, requests = undisturbed.left, undisturbed.requests
-    url = sqlite_stores()
-    with night(tmp_path / "night", company, url, process) as found:
-        holder = Holder(url.removeprefix("sqlite:///"))
-        found.moodle.on_request(_at(requests // 2, holder.hold))
+@pytest.mark.sweep
+@pytest.mark.timeout(1200)
+def test_a_store_that_stays_locked_stops_the_night_with_a_reason(place: Place) -> None:
+    """Locked for longer than anybody waits, at three boundaries."""
+    calm = place.undisturbed_of("moodle")
+    stopped = 0
+    for at in random.Random(SEED).sample(range(2, calm.commits), 3):
+        with place.night("moodle") as found:
+            codes, _ = found.run({"kind": "locked", "at": at, "side": "after", "seconds": BUSY_SECONDS + 10})
+            stopped += expect_a_clean_end(found, codes, calm.left, f"locked for long after transaction {at}")
+    assert stopped
+    print(f"\nstore locked for longer than {BUSY_SECONDS} s: 3 moments, {stopped} nights stopped with a reason")
+
+
+# --- Certificates -----------------------------------------------------------------------------------------------------
+
+
+def test_a_site_that_does_not_speak_tls_stops_the_night_with_a_reason(place: Place) -> None:
+    """The address says https and what answers does not."""
+    with place.night("moodle") as found:
+        address = found.environment()["MOODLE_URL"]
+        found.more["MOODLE_URL"] = address.replace("http://", "https://")
         codes, _ = found.run()
-        assert holder.held.wait(5)
-        assert codes == [0, 0, 0], found.said()
-        assert not expect_a_clean_end(found, codes, wanted, "locked store")
+        found.more.clear()
+        assert expect_a_clean_end(found, codes, place.undisturbed_of("moodle").left, "no TLS")
 
 
-class Holder:
-    """Locks a SQLite file for a second, as a backup program does."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.held = threading.Event()
-
-    def hold(self) -> None:
-        """Take the file, and let it go a second later."""
-        threading.Thread(target=self._hold).start()
-
-    def _hold(self) -> None:
-        with closing(sqlite3.connect(self.path, timeout=10, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            self.held.set()
-            threading.Event().wait(1.0)
-            other.execute("ROLLBACK")
+def swap_certificate(place: Place, kind: str, index: int) -> bool:
+    """Show another certificate from one request on; tell whether the night stopped."""
+    variable = {"moodle": "MOODLE_URL", "totara-api": "TOTARA_URL"}[kind]
+    with ExitStack() as stack:
+        found = stack.enter_context(place.night(kind))
+        port = int(found.environment()[variable].rpartition(":")[2])
+        front = stack.enter_context(TlsFront(port, found.folder))
+        found.more |= {variable: front.url, "REQUESTS_CA_BUNDLE": str(front.trusted)}
+        found.site.watch(_at(index, front.spoil))
+        codes, _ = found.run()
+        front.mend()
+        wanted = place.undisturbed_of(kind).left
+        return expect_a_clean_end(found, codes, wanted, f"{kind}: another certificate from request {index} on")
 
 
 def _at(index: int, act: Callable[[], None]) -> Callable[[str, int, str], None]:
     def hook(moment: str, number: int, _function: str) -> None:
-        if moment == "before" and number == index:
+        if (moment, number) == ("before", index):
             act()
 
     return hook
 
 
-def test_a_clock_that_jumps_does_no_harm(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, sqlite_stores: Callable[[], str]
-) -> None:
-    """Two hours forward, two hours back, at seeded boundaries of the night."""
-    wanted, commits = undisturbed.left, undisturbed.commits
-    chance = random.Random(SEED)
-    for number, seconds in enumerate((7200, -7200, 7200, -7200)):
-        at = chance.randint(1, commits)
-        with night(tmp_path / f"night{number}", company, sqlite_stores(), process) as found:
-            codes, _ = found.run({"kind": "jump", "at": at, "side": "after", "seconds": seconds})
-            expect_a_clean_end(found, codes, wanted, f"{seconds} s at transaction {at}")
+@pytest.mark.slow
+def test_a_certificate_that_is_no_longer_trusted_stops_the_night_with_a_reason(place: Place) -> None:
+    """Swapped in the middle of a night, once for each site that is spoken to over TLS."""
+    for kind in ("moodle", "totara-api"):
+        assert swap_certificate(place, kind, random.Random(SEED).randint(1, place.undisturbed_of(kind).requests - 1))
 
 
-def test_a_lost_connection_to_postgresql_stops_the_night_with_a_reason(
-    tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, postgres_stores: Callable[[], str]
-) -> None:
-    """PostgreSQL ends the connection in the middle of a transaction, at seeded ones."""
-    wanted, commits = undisturbed.left, undisturbed.commits
-    for at in random.Random(SEED).sample(range(1, commits), 3):
-        with night(tmp_path / f"night{at}", company, postgres_stores(), process) as found:
-            codes, _ = found.run({"kind": "cut", "at": at, "side": "before"})
-            expect_a_clean_end(found, codes, wanted, f"connection lost in transaction {at}")
+@pytest.mark.sweep
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", ["moodle", "totara-api"])
+def test_a_certificate_swapped_at_every_request(place: Place, kind: str) -> None:
+    """At each request of a night."""
+    indexes = range(1, place.undisturbed_of(kind).requests + 1)
+    stopped = sum(swap_certificate(place, kind, index) for index in indexes)
+    print(f"\n{kind}, certificate: {len(indexes)} requests, {stopped} nights stopped with a reason, all right after")
+
+
+# --- Two at once ------------------------------------------------------------------------------------------------------
+
+
+def two_at_once(place: Place, other: Warm, kind: str, lead: float, database: str) -> list[int]:
+    """Run a night of one site from two processes, the second some seconds later; return how the two ended."""
+    with place.night(kind, database) as found:
+        ended: dict[str, list[int]] = {}
+        second = Night(found.folder, found.site, found.store, other, words="second.txt", dusk=found.dusk)
+
+        def follow() -> None:
+            time.sleep(lead)
+            ended["second"] = second.run()[0]
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        ended["first"] = found.run()[0]
+        thread.join()
+        what = f"{kind} on {database}: two at once, {lead:.2f} s apart"
+        expect_words(second, ended["second"], f"{what}, the second")
+        expect_a_clean_end(found, ended["first"], place.undisturbed_of(kind).left, what)
+        return sorted(codes[-1] for codes in ended.values())
+
+
+@pytest.fixture(scope="session")
+def other_process() -> Iterator[Warm]:
+    """A second warm process."""
+    with warm() as found:
+        yield found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "database"), [("moodle", "postgresql"), ("totara", "sqlite")])
+def test_two_nights_at_once_leave_what_one_leaves(place: Place, other_process: Warm, kind: str, database: str) -> None:
+    """Whoever comes second waits, finds it done, or stops and says who is at it."""
+    two_at_once(place, other_process, kind, 0.2, database)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", SITES)
+def test_two_nights_at_once_with_every_lead(place: Place, other_process: Warm, kind: str, database: str) -> None:
+    """The second starts at another moment of the first each time."""
+    ends = [two_at_once(place, other_process, kind, number * 0.05, database) for number in range(AT_ONCE)]
+    print(f"\n{kind} on {database}: two at once {AT_ONCE} times, {ends.count([0, 0])} both through, all right after")

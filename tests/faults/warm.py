@@ -55,16 +55,18 @@ class Warm:
         *,
         fresh: bool = True,
         started: Callable[[int], None] = lambda _pid: None,
+        words: str = "said.txt",
     ) -> tuple[int, int]:
         """Run one command in a child; return its exit code and how many moments the strike counted so far.
 
-        `fresh` starts the count anew. `started` is told the child's process number.
+        `fresh` starts the count anew. `started` is told the child's process number; `words` is the file in the folder
+        that the command's words are added to.
         """
         order = {
             "cwd": str(folder),
             "env": dict(environment),
             "command": command,
-            "out": str(folder / "said.txt"),
+            "out": str(folder / words),
             "strike": strike,
             "fresh": fresh,
         }
@@ -110,9 +112,9 @@ def serve() -> None:
     # Loaded before the first fork, so that no child pays for it.
     for name in LOADED:
         importlib.import_module(name)
-    from tests.faults.strikes import Counter, look_twice_at_once
+    from tests.faults.strikes import Counter, hurry
 
-    look_twice_at_once()
+    hurry()
     memory = mmap.mmap(-1, 8)
     counter = Counter(memoryview(memory))
     for line in sys.stdin:
