@@ -25,7 +25,7 @@ STOPPED = {1, 2, 3, 4, 5}
 """Exit codes of a command that did not get to its end and says so."""
 SAMPLE = 10
 """How many faults of a site the ordinary tests try; `make sweep` tries all."""
-AT_ONCE = 40
+AT_ONCE = 20
 """How many times two nights run at once, each time with another lead."""
 
 OF_SITES = [(site.name, fault) for site in (Moodle, TotaraApi, TotaraSftp) for fault in site.faults]
@@ -172,10 +172,10 @@ def test_a_fault_around_the_program_ends_the_night_right_or_stops_it_with_a_reas
 
 @pytest.mark.sweep
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("kind", SITES)
+@pytest.mark.parametrize("kind", ["moodle", "totara", "totara-api"])
 @pytest.mark.parametrize("fault", INSIDE)
 def test_every_fault_around_the_program_at_every_moment(place: Place, kind: str, fault: str) -> None:
-    """All moments, for each kind of site."""
+    """All moments. What lies behind SFTP is the same around the program as what lies in a folder."""
     every = INSIDE[fault][1](place.undisturbed_of(kind))
     stopped = sum(strike_inside(place, kind, fault, strike) for strike in every)
     print(f"\n{kind}, {fault}: {len(every)} moments, {stopped} nights stopped with a reason, all right after")
@@ -299,5 +299,5 @@ def test_two_nights_at_once_leave_what_one_leaves(place: Place, other_process: W
 @pytest.mark.parametrize("kind", SITES)
 def test_two_nights_at_once_with_every_lead(place: Place, other_process: Warm, kind: str, database: str) -> None:
     """The second starts at another moment of the first each time."""
-    ends = [two_at_once(place, other_process, kind, number * 0.05, database) for number in range(AT_ONCE)]
+    ends = [two_at_once(place, other_process, kind, number * 0.1, database) for number in range(AT_ONCE)]
     print(f"\n{kind} on {database}: two at once {AT_ONCE} times, {ends.count([0, 0])} both through, all right after")

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -14,12 +16,16 @@ from typer.testing import CliRunner
 
 from bridge.cli import main as cli
 from bridge.feed_settings import FeedSettings
-from bridge.ports import FixConfiguration
+from bridge.ports import FixConfiguration, StopRun
 from bridge.settings import Settings
 from bridge.store import Store, feeds, roster
+from bridge.store.state import table_of
+from bridge.store.tables import LeaseRow
 from bridge.sync.clock import Clock
+from bridge.sync.lease import SiteBusy, holding
 from connectors.feeds import SftpFeed
 from jobs.feed_desk import Delivery, context_of, ingest_arrivals, source_of
+from jobs.ingest import Ingestion
 
 from .conftest import HEADERS, TODAY
 from .test_feed_commands import Office
@@ -246,3 +252,41 @@ def test_a_workbook_in_which_some_ids_became_numbers_is_not_believed(office: Off
     code, said = office.json("ingest", "--file", "people.xlsx")
     assert (code, [guard["name"] for guard in said["guards"]]) == (3, ["leading-zeros"])
     assert "format the column as Text" in said["guards"][0]["remedy"]
+
+
+def test_two_programs_do_not_take_in_a_feed_at_once(night: Callable[..., Night]) -> None:
+    """The second is told so before it looks at the drop; the file stays for whoever is at it."""
+    here = night()
+    path = here.put("people_1.csv", ROWS)
+    with (
+        holding(here.store, "feed:hr", "ingest", Clock()),
+        pytest.raises(SiteBusy, match=r"^The feed hr is being worked on by an ingest"),
+    ):
+        here.fall()
+    assert path.is_file()
+    assert [result.state for result in here.fall().results] == ["accepted"]
+
+
+def test_an_ingest_that_was_frozen_while_another_took_over_decides_nothing(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was about to accept its file when another program took the feed: nothing of it stands, and the file stays."""
+    with closing(Store.open(postgres_url)) as store:
+        here = Night(tmp_path, store)
+        path = here.put("people_1.csv", ROWS)
+        accept, lease = Ingestion._accept, table_of(LeaseRow)
+
+        def accept_late(ingestion: Ingestion, *arguments: Any, **more: Any) -> Any:
+            with store.begin() as other:
+                other.execute(lease.update().values(holder="elsewhere:1:other:x", epoch=lease.c.epoch + 1))
+            return accept(ingestion, *arguments, **more)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Ingestion, "_accept", accept_late)
+            with pytest.raises(StopRun, match="took over"):
+                here.fall()
+        assert titles(here) == {}
+        assert path.is_file()
+        with store.begin() as connection:
+            connection.execute(lease.delete())
+        assert [result.state for result in here.fall().results] == ["accepted"]

@@ -87,10 +87,10 @@ def test_sites_do_not_wait_for_each_other(any_store: Store) -> None:
 
 
 def test_a_second_run_is_told_who_works_there(any_store: Store) -> None:
-    """The message names the work and the holder; afterwards the site is free again."""
+    """The message names the work and the process; afterwards the site is free again."""
     with (
         holding(any_store, "here", "pull", Clock()),
-        pytest.raises(SiteBusy, match="being worked on by a pull"),
+        pytest.raises(SiteBusy, match=rf"^Site here is being worked on by a pull \(process {os.getpid()} on "),
         holding(any_store, "here", "push", Clock()),
     ):
         pass
