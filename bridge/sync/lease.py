@@ -87,10 +87,11 @@ class Tenure:
             seconds -= 1.0
 
     def _too_late(self) -> StopRun:
+        place = _place(self.lease.site)
+        after = "nothing of the file was kept" if place.startswith("The feed") else "the next run looks up what it sent"
         return StopRun(
-            f"This run lost its hold on site {self.lease.site}: it was out of touch for more than "
-            f"{self._seconds:.0f} s, so that another run may have begun. It stops here; the next run looks up "
-            "what it sent."
+            f"This run lost its hold on {place[0].lower()}{place[1:]}: it was out of touch for more than "
+            f"{self._seconds:.0f} s, so that another run may have begun. It stops here; {after}."
         )
 
     def start(self) -> None:

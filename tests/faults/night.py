@@ -19,6 +19,7 @@ from sqlalchemy import text
 
 from bridge.store import Store
 from tests.acceptance.program import COMPANY, rows, small_model, write_rows
+from tests.databases import on
 from tests.faults.sites import SITES, Site
 from tests.faults.warm import Warm
 
@@ -166,8 +167,14 @@ def stored(url: str) -> dict[str, list[Any]]:
     return {name: sorted(map(list, _rows(url, statement)), key=json.dumps) for name, statement in TABLES.items()}
 
 
+def database_of(url: str) -> str:
+    """Return which database an address is of."""
+    return url.partition(":")[0].partition("+")[0]
+
+
 def _rows(url: str, statement: str) -> list[Any]:
-    with closing(Store.open(url)) as store, store.read() as connection:
+    # A night's store is where the test put it, whichever database the other tests run on.
+    with on(database_of(url)), closing(Store.open(url)) as store, store.read() as connection:
         return [tuple(row) for row in connection.execute(text(statement))]
 
 

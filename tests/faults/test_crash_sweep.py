@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.night import Night, Undisturbed, night
+from tests.faults.night import Night, Undisturbed, database_of, night
 from tests.faults.warm import Warm
 
 SEED = 20261126
@@ -170,7 +170,7 @@ def test_every_boundary_and_every_moment(
     tmp_path: Path, company: Path, process: Warm, undisturbed: Undisturbed, any_stores: Callable[[], str]
 ) -> None:
     """All boundaries of the journal and all the seeded moments."""
-    on = any_stores().partition(":")[0].partition("+")[0]
+    on = database_of(any_stores())
     every = boundaries(undisturbed.commits)
     at_boundaries = crash_at_boundaries(undisturbed, tmp_path, company, process, any_stores, every)
     at_moments = crash_at_moments(undisturbed, tmp_path, company, process, any_stores, moments(undisturbed))

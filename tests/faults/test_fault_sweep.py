@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from bridge.store.database import BUSY_SECONDS
+from tests.databases import databases
 from tests.faults.night import Night, Undisturbed, night
 from tests.faults.sites import SITES, Moodle, TotaraApi, TotaraSftp
 from tests.faults.tls import TlsFront
@@ -43,8 +44,9 @@ class Place:
     undisturbed_of: Callable[[str], Undisturbed]
 
     @contextmanager
-    def night(self, kind: str, database: str = "sqlite") -> Iterator[Night]:
+    def night(self, kind: str, database: str = "") -> Iterator[Night]:
         """A night of a kind of site that is yet to come; nothing is kept of it here if it ended well."""
+        database = database or databases.kind
         folder = self.folder / "night"
         with night(kind, folder, self.company, self.stores[database](), self.process) as found:
             yield found

@@ -261,6 +261,13 @@ class _Handler(BaseHTTPRequestHandler):
     owner: TotaraSimulator
     protocol_version = "HTTP/1.1"
 
+    def handle(self) -> None:
+        """Answer until whoever asks hangs up, also in the middle of something."""
+        try:
+            super().handle()
+        except ConnectionError:
+            self.close_connection = True
+
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
