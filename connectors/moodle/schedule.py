@@ -9,9 +9,9 @@ barrier between levels: a lane opens the moment the task it hangs on is done.
 from __future__ import annotations
 
 import heapq
-import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -51,6 +51,10 @@ class _Lane(Generic[K]):
         self.weight = 0
 
 
+_Batch = list[tuple[_Lane[K], list[Task[K]]]]
+_Sent = tuple[_Batch[K], list[Result]]
+
+
 class Schedule(Generic[K]):
     """Runs tasks over the connections of a client. `stopped` holds the error that ended it early, where one did."""
 
@@ -78,51 +82,44 @@ class Schedule(Generic[K]):
 
     def run(self) -> Iterator[tuple[Task[K], Result]]:
         """Carry the tasks out and yield what became of each, as it becomes known."""
-        done: queue.SimpleQueue[tuple[list[tuple[_Lane[K], list[Task[K]]]], list[Result]]] = queue.SimpleQueue()
         pool = self._client.threads()
         connections = max(1, self._client.options.connections)
-        under_way = 0
+        # Kept until it is over, not counted down: Ctrl-C may come between any two steps, and must neither lose a
+        # request that is under way nor wait for one that is not.
+        under_way: list[Future[_Sent[K]]] = []
         lost = 0
-
-        def send(batch: list[tuple[_Lane[K], list[Task[K]]]]) -> None:
-            """Send one batch in a thread and hand its results over."""
-            calls = [task.call() for _, tasks in batch for task in tasks]
-            try:
-                results = self._client.write(calls, batch=self._batch)
-            except BaseException as error:  # a defect must reach the waiting side, not die in a thread
-                done.put(
-                    (
-                        batch,
-                        [Result(Fate.UNKNOWN, error=StopRun(f"Sending failed ({type(error).__name__})."))] * len(calls),
-                    )
-                )
-                raise
-            done.put((batch, results))
-
         try:
             while True:
-                while under_way < connections and self.stopped is None:
+                while len(under_way) < connections and self.stopped is None:
                     batch = self._next_batch(connections)
                     if not batch:
                         break
-                    pool.submit(send, batch)
-                    under_way += 1
+                    under_way.append(pool.submit(self._send, batch))
                 if not under_way:
                     break
-                batch, results = done.get()
-                under_way -= 1
-                lost = lost + 1 if any(result.fate is Fate.UNKNOWN for result in results) else 0
-                yield from self._take_in(batch, results)
-                if lost >= LOST_IN_A_ROW and self.stopped is None:
-                    self.stopped = StopRun(
-                        f"Moodle lost {lost} answers in a row; nothing more was sent. Run again when it is well."
-                    )
+                wait(under_way, return_when=FIRST_COMPLETED)
+                for over in [one for one in under_way if one.done()]:
+                    under_way.remove(over)
+                    batch, results = over.result()
+                    lost = lost + 1 if any(result.fate is Fate.UNKNOWN for result in results) else 0
+                    yield from self._take_in(batch, results)
+                    if lost >= LOST_IN_A_ROW and self.stopped is None:
+                        self.stopped = StopRun(
+                            f"Moodle lost {lost} answers in a row; nothing more was sent. Run again when it is well."
+                        )
         finally:
             # Closed early, what is under way is waited for, so that no write outlives the run that started it.
-            while under_way:
-                done.get()
-                under_way -= 1
+            wait(under_way)
         yield from self._leave_out(self.stopped)
+
+    def _send(self, batch: _Batch[K]) -> _Sent[K]:
+        """Send one batch, in a thread, and return what became of it."""
+        tasks = [task for _, taken in batch for task in taken]
+        try:
+            return batch, self._client.write([task.call() for task in tasks], batch=self._batch)
+        except BaseException as error:  # noqa: BLE001 - a defect must reach the waiting side, not die in a thread
+            told = Result(Fate.UNKNOWN, error=StopRun(f"Sending failed ({type(error).__name__})."))
+            return batch, [told] * len(tasks)
 
     def _weigh(self) -> None:
         """Give each lane the number of tasks in and under it, so that the longest work begins first."""
@@ -141,11 +138,11 @@ class Schedule(Generic[K]):
             heapq.heappush(self._ready, (-lane.weight, lane.rank, lane))
             self._ready_tasks += len(lane.tasks)
 
-    def _next_batch(self, connections: int) -> list[tuple[_Lane[K], list[Task[K]]]]:
+    def _next_batch(self, connections: int) -> _Batch[K]:
         """Return the tasks of the next request: few where there are few, so that every connection has some."""
         share = -(-self._ready_tasks // connections)
         room = min(self._batch, max(SMALLEST_BATCH, share))
-        batch: list[tuple[_Lane[K], list[Task[K]]]] = []
+        batch: _Batch[K] = []
         while room > 0 and self._ready:
             _, _, lane = heapq.heappop(self._ready)
             self._ready_tasks -= len(lane.tasks)
@@ -154,9 +151,7 @@ class Schedule(Generic[K]):
             batch.append((lane, taken))
         return batch
 
-    def _take_in(
-        self, batch: list[tuple[_Lane[K], list[Task[K]]]], results: list[Result]
-    ) -> Iterator[tuple[Task[K], Result]]:
+    def _take_in(self, batch: _Batch[K], results: list[Result]) -> Iterator[tuple[Task[K], Result]]:
         position = 0
         for lane, tasks in batch:
             broken = False

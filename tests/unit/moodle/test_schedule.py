@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,3 +149,42 @@ def test_closing_early_waits_for_what_is_under_way(client: Recorder) -> None:
     next(running)
     running.close()
     assert not client.busy
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_at_any_step_ends_the_sending(client: Recorder) -> None:
+    """Whatever the main thread is at when the key is pressed: it does not wait for an answer that came already."""
+    client.options.batch_size = 2
+    client.options.connections = 2
+    step = stopped = 0
+    while stopped == step:
+        step += 1
+        stopped += interrupted(Schedule(client, list(tree(2, 2))), step)  # type: ignore[arg-type]  # stands in
+    assert stopped > 100
+
+
+def interrupted(schedule: Schedule[str], at: int) -> bool:
+    """Run a schedule and press Ctrl-C at a step of its main thread; return whether it came to that step."""
+    left = at
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal left
+        if frame.f_code is not Schedule.run.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if not left:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        for _ in schedule.run():
+            pass
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
