@@ -378,8 +378,11 @@ class Daemon:
                 self._active.discard(one.name)
 
     def _settings_for(self, site: str) -> Settings:
-        """Return the settings to run a chain by: read afresh where its site did not let us in, since a new token may
-        stand there by now and nobody has to tell the daemon."""
+        """Return the settings to run a chain by.
+
+        Where its site did not let us in, a new token may stand in them by now: then how sites and feeds are reached is
+        read afresh, for this chain and those after it.
+        """
         try:
             with self._store.read() as connection:
                 found = [unattended.trouble(connection, subject) for subject in (site, f"{site}:feeds")]
@@ -389,8 +392,11 @@ class Daemon:
         except BridgeError as error:
             _log.warning("settings not read again", says=str(error), remedy="the settings from before go on")
             return self._settings
-        known = site in fresh.sites and fresh.store == self._settings.store
-        return fresh if known else self._settings
+        now = self._settings
+        sites = {name: fresh.sites.get(name, one) for name, one in now.sites.items()}
+        feeds = {name: fresh.feeds.get(name, one) for name, one in now.feeds.items()}
+        self._settings = now.model_copy(update={"variables": fresh.variables, "sites": sites, "feeds": feeds})
+        return self._settings
 
     def _take(self, due: Due, chain: Chain) -> bool:
         """Take a firing for this daemon; waits for a store that is away as long as the firing's grace allows."""

@@ -347,9 +347,13 @@ class _Look:
 
 def _is_done_with(store: Store, feed: str, received: ReceivedFile) -> bool:
     """Tell whether a content needs no second look: somebody or something decided about it, it is not the last accepted
-    one, which may bring rows whose day has come, and its name does not say that it is from a later day."""
+    one, which may bring rows whose day has come, and its name does not say that it is from a later day. A file that a
+    person discarded is done with under its name, whatever day that says."""
     with store.read() as connection:
         last = feeds.find_snapshot(connection, feeds.find_feed(connection, feed).accepted_id)
         if not feeds.was_decided(connection, feed, received.sha256):
             return False
+        discarded = feeds.latest_with(connection, feed, received.sha256, feeds.DISCARDED)
+        if discarded is not None and discarded.file == received.name:
+            return True
         return last is None or (received.sha256 != last.sha256 and not says_newer(received.name, last.stamp))

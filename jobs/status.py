@@ -146,7 +146,8 @@ def in_words(found: Status) -> Iterator[tuple[str, str | None]]:
         else:
             yield f"{site}: failed {times}, {'on' if trouble.failures == 1 else 'since'} {_when(trouble.since)}.", "red"
         yield f"  {trouble.reason}", None
-        yield f"  It is tried again from {_when(trouble.next_try)} on.", None
+        later = trouble.next_try > found.now
+        yield f"  It is tried again {f'from {_when(trouble.next_try)} on' if later else 'at its next time'}.", None
     if found.feeds:
         yield "", None
     for feed in found.feeds:

@@ -146,6 +146,21 @@ def test_monday_s_file_with_wednesday_s_date_is_taken_from_the_drop(night: Calla
     assert titles(here)["E00"] == "Nurse"
 
 
+def test_a_file_that_was_discarded_stays_discarded_though_its_name_is_of_a_later_day(office: Office) -> None:
+    """It lies in the drop still: the next night puts it away, and does not ask the same question again."""
+    many = [[f"E{n}", "Ana", f"Kaur{n}", f"p{n}@x.example", "Nurse", "", "", ""] for n in range(100, 180)]
+    (office.drop / "hris_people_2026-11-20.csv").write_bytes(content(many))
+    assert office.run("ingest")[0] == 0
+    (office.drop / "hris_people_2026-11-27.csv").write_bytes(content(many[:20]))
+    assert office.run("ingest")[0] == 3
+    assert office.run("feed", "release", "hr", "--discard", "--reason", "cut off")[0] == 0
+    code, said = office.json("ingest")
+    assert (code, said["feeds"][0]["files"]) == (0, [])
+    assert "dealt with before" in said["feeds"][0]["again"][0]
+    assert office.json("feed", "status")[1]["feeds"][0]["state"] == "open"
+    assert (office.drop / "archive" / "hris_people_2026-11-27.csv").exists()
+
+
 def test_a_file_larger_than_the_limit_set_is_refused_with_the_name_of_the_setting(night: Callable[..., Night]) -> None:
     """What the page on deliveries promises can be set."""
     here = night(max_bytes=100)
