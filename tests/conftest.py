@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Generator, Iterator
 from itertools import count
 from pathlib import Path
@@ -32,6 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Take the choice before the first fixture is made, also in each worker."""
     databases.kind = config.getoption("--database")
+    # A shell that starts a run in the background has it ignore Ctrl-C, and all its children with it: those that are to
+    # be stopped that way would not notice.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:
