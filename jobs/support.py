@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import platform
+import re
 import sys
 import tomllib
 import zipfile
@@ -152,7 +153,11 @@ def _settings(settings: Settings) -> dict[str, Any]:
     path = settings.folder / settings.variables.get("LMS_BRIDGE_CONFIG", "bridge.toml")
     text = path.read_text("utf-8") if path.is_file() else ""
     ours = ("MOODLE", "LMS_BRIDGE", "TOTARA")
-    set_here = sorted(name for name in settings.variables if name.startswith(ours) or is_secret_name(name))
+    # Whoever helps wants to know first whether what the settings point to is there.
+    named = set(re.findall(r"env:(\w+)", text))
+    set_here = sorted(
+        name for name in settings.variables if name.startswith(ours) or is_secret_name(name) or name in named
+    )
     return {"bridge_toml": redacted(tomllib.loads(text)), "variables_set": set_here, "store": redact(settings.store)}
 
 
