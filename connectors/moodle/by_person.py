@@ -15,9 +15,10 @@ from bridge.model import (
     Result,
     competency_key,
 )
-from bridge.ports import BridgeError, FixConfiguration
+from bridge.ports import BridgeError
 from connectors.moodle.client import Call
 from connectors.moodle.dates import moment_of
+from connectors.moodle.errors import LacksFunction
 from connectors.moodle.kinds import Context
 from connectors.moodle.text import unescaped
 
@@ -75,7 +76,7 @@ def accounts(context: Context) -> list[Account]:
     """Return every account that is neither deleted nor a guest, by id."""
     functions = context.client.functions()
     if GET_USERS not in functions:
-        raise FixConfiguration(f"The service has no {GET_USERS}, so that there is nobody to ask about. Add it.")
+        raise LacksFunction(f"The service has no {GET_USERS}, so that there is nobody to ask about. Add it.")
     # The wildcard works on addresses (contracts/moodle-4.5, "wildcard email"); every account has one.
     rows = context.client.read(Call(GET_USERS, {"criteria": [{"key": "email", "value": "%"}]}))["users"]
     found = [

@@ -50,6 +50,10 @@ class LacksPermission(FixConfiguration):
     """The account's role lacks a permission; Moodle names it in the language of its pages, not by its short name."""
 
 
+class LacksFunction(FixConfiguration):
+    """The service, or this Moodle, has no such function."""
+
+
 class NoEntry(SkipItem):
     """The account may not enter a course."""
 
@@ -144,7 +148,7 @@ def error_of(fault: Fault, function: str, *, writes: bool, worked_before: bool =
             "Moodle (Site administration > Users > Permissions > Define roles)."
         )
     if code == "invalidrecord" and "external_functions" in said:
-        return FixConfiguration(
+        return LacksFunction(
             f"This Moodle has no function {function}. It is older than 4.5, or a plugin is missing; leave out what "
             "needs it, or upgrade Moodle."
         )

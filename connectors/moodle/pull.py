@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bridge.model import Result
-from bridge.ports import FixConfiguration, Page, PullScope, Remark, Severity
+from bridge.ports import Page, PullScope, Remark, Severity
 from connectors.moodle import by_person
 from connectors.moodle.by_person import Account, Missed
+from connectors.moodle.errors import LacksFunction, LacksPermission
 from connectors.moodle.kinds import Context
 from connectors.moodle.reports import (
     LIST_REPORTS,
@@ -67,10 +68,14 @@ class Pull:
             yield Page(held.results, end, last=True, whole=held.whole, remarks=held.remarks)
 
     def _bearing(self, stage: str, start: Mapping[str, Any], *, alone: bool) -> Iterator[Page]:
-        """Yield the pages of one kind; where only this kind lacks a permission the others still come."""
+        """Yield the pages of one kind; where only this kind lacks a permission or a function the others still come.
+
+        Anything else that is wrong (a token, a certificate, an address) is wrong with the site: going on would pass
+        off what could not be read as nothing new.
+        """
         try:
             yield from self._stage(stage, start)
-        except FixConfiguration as error:
+        except (LacksPermission, LacksFunction) as error:
             if alone:
                 raise
             yield Page([], _cursor(stage, failed=True), remarks=(Remark(Severity.WARNING, stage, "", str(error)),))

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from bridge.model import BadgeAward, CourseCompletion, PlanStatus
-from bridge.ports import Page, PullScope
+from bridge.ports import AccessNotGiven, Page, PullScope
 from connectors.moodle import MoodleConnector, MoodleOptions
 from connectors.moodle.client import Call
 from connectors.simulators.moodle import MoodleSimulator
@@ -197,3 +197,13 @@ def test_what_moodle_refuses_for_one_person_is_counted_and_nothing_counts_as_gon
     assert [page.whole for page in pages] == [frozenset()]
     (remark,) = pages[-1].remarks
     assert "1 answers about badges were refused" in remark.says
+
+
+def test_a_site_that_lets_nobody_in_is_not_taken_for_one_with_nothing_new(moodle: MoodleSimulator) -> None:
+    """Refused at the first request of a pull of several kinds: it ends there, and says why."""
+    connector = connect(moodle)
+    moodle.faults.add("accessexception", at=moodle.requests.total + 1)
+    with pytest.raises(AccessNotGiven, match="refuses core_webservice_get_site_info to this token"):
+        list(connector.pull(PullScope(kinds=frozenset({"completions", "attainments"}))))
+    assert [page.last for page in connector.pull(PullScope(kinds=frozenset({"completions", "attainments"})))][-1]
+    connector.close()

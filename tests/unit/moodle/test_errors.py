@@ -15,6 +15,7 @@ from bridge.ports import AccessNotGiven, BridgeError, FixConfiguration, OutcomeU
 from connectors.http import Reply
 from connectors.moodle.errors import (
     BodyTooLarge,
+    LacksFunction,
     LacksPermission,
     MaybeDeadlock,
     NoEntry,
@@ -73,7 +74,7 @@ def expected(row: dict[str, Any], code: str) -> type[BridgeError]:
     if "xml" in row["content_type"]:
         return BodyTooLarge
     if code == "invalidrecord" and "external_functions" in row["body"]:
-        return FixConfiguration
+        return LacksFunction
     if code == "dmlwriteexception":
         return MaybeDeadlock if WRITING.search(row["function"]) else SkipItem
     return BY_CODE.get(code, SkipItem)
